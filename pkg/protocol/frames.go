@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+
+package protocol
+
+// Type numbers a frame on the wire. It is the first element of the frame's msgpack array.
+// Numbers are never reused; docs/protocol.md lists them.
+type Type uint8
+
+// Frame types of version 1.
+const (
+	TypeHello              Type = 1  // either side → other: admission challenge
+	TypeProof              Type = 2  // either side → other: admission answer
+	TypeStatusRequest      Type = 3  // anyone → node
+	TypeStatus             Type = 4  // node → asker
+	TypeModelRequest       Type = 5  // coordinator → node: a part of the manifest
+	TypeModelChunk         Type = 6  // node → coordinator
+	TypeOpen               Type = 7  // coordinator → hop: reserve a session
+	TypeOpened             Type = 8  // hop → coordinator: reserved
+	TypeAttach             Type = 9  // hop i → hop i+1: this stream carries the session's hidden states
+	TypeAttached           Type = 10 // hop i+1 → hop i
+	TypeStep               Type = 11 // coordinator → first hop: token IDs of k ≥ 1 rows
+	TypeIntermediateResult Type = 12 // a hop's output
+	TypeTruncate           Type = 13 // forget rows from a position on; travels along the route like a step
+	TypeClose              Type = 14 // end a session, free its KV memory
+	TypeError              Type = 15 // a typed refusal or failure
+)
+
+// Frame is one message. The concrete types are the structs below, always as pointers.
+type Frame interface {
+	// FrameType returns the frame's number.
+	FrameType() Type
+}
+
+// Sampling holds every parameter that turns logits into a token. The zero value is greedy decoding.
+type Sampling struct {
+	Temperature   float32 // 0: greedy (arg max, ties to the lowest ID)
+	TopK          uint32  // keep the k most likely; 0: all
+	TopP          float32 // nucleus: smallest set with at least this probability; 0 or ≥ 1: all
+	MinP          float32 // drop tokens below MinP times the likeliest; 0: none
+	RepeatPenalty float32 // divides positive and multiplies negative logits of recent tokens; 0 or 1: off
+	RepeatLastN   uint32  // how many recent tokens the penalty looks at; 0: off
+	Seed          uint64  // of the counter-based generator, keyed by (seed, position)
+}
+
+// InferenceRequest is what a user asks for. On the wire it rides in [Open], without the prompt's text.
+type InferenceRequest struct {
+	RequestID string    // ≤ MaxRequestID bytes
+	Prompt    string    // text; never on the wire
+	Tokens    []TokenID // the prompt's IDs; never in Open: every step carries its rows' IDs
+	MaxTokens uint32    // generated tokens at the most
+	Sampling  Sampling
+}
+
+// Hop is one shard of a route.
+type Hop struct {
+	Peer   string // libp2p peer ID, textual
+	Addrs  []string
+	Layers LayerRange
+}
+
+// Path says how hidden states travel between hops.
+type Path uint8
+
+// The two paths.
+const (
+	PathDirect Path = 0 // shard to shard, the last one answers the coordinator
+	PathRelay  Path = 1 // every hop answers the coordinator, which forwards
+)
+
+// Open reserves a session at one hop. The coordinator sends it to every hop of the route at once, each on
+// the stream that then is that hop's session stream.
+type Open struct {
+	Session   SessionID
+	Epoch     Epoch
+	Model     ModelID
+	Numerics  string // numerics ID, docs/numerics.md
+	Wire      DType
+	Path      Path
+	Route     []Hop  // all hops in layer order
+	Index     uint32 // which of Route the receiver is
+	Positions uint32 // rows of KV cache to reserve
+	Request   InferenceRequest
+}
+
+// Opened says that KV memory is reserved and, on the direct path, that the next hop is attached.
+type Opened struct {
+	Session  SessionID
+	Epoch    Epoch
+	KVBytes  uint64 // reserved for this session at this hop
+	CachedTo uint32 // rows already in the KV cache (prefix reuse); 0 today
+}
+
+// Attach makes a fresh stream from hop Index-1 the carrier of a session's hidden states to hop Index.
+type Attach struct {
+	Session SessionID
+	Epoch   Epoch
+	Index   uint32 // the receiver's place in the route
+}
+
+// Attached answers [Attach].
+type Attached struct {
+	Session SessionID
+	Epoch   Epoch
+}
+
+// Step is the input of the first hop: k ≥ 1 consecutive rows given by token ID.
+type Step struct {
+	Session  SessionID
+	Epoch    Epoch
+	Step     uint32 // counts inputs of a session from 0, within an epoch
+	Position uint32 // of the first row
+	Tokens   []TokenID
+	Logits   []uint32 // rows (0 ≤ r < k, rising) whose logits the coordinator wants
+	Sample   bool     // draw a token from the last row's logits
+}
+
+// HopTiming is what one hop appends to a step on its way. Durations only: clocks of nodes are never compared.
+type HopTiming struct {
+	Layers     LayerRange
+	Rows       uint32
+	Processing uint64 // ns, first to last kernel of the step, nothing else
+	Queue      uint64 // ns from fully received to first kernel
+	Decode     uint64 // ns to decode the frame
+	Encode     uint64 // ns to encode the previous step's output (0 on the first: it is not known yet)
+}
+
+// IntermediateResult is a shard's output: hidden states from every shard but the last, generated tokens
+// (and logits where wanted) from the last. It is also the input of the next hop.
+type IntermediateResult struct {
+	Session   SessionID
+	Epoch     Epoch
+	Step      uint32
+	Position  uint32
+	Tokens    []TokenID   // the rows' input IDs: sampler state is a function of request and history
+	Logits    []uint32    // as in Step
+	Sample    bool        // as in Step
+	DType     DType       // of Hidden
+	Hidden    []byte      // [rows][hidden] little-endian; empty from the last shard
+	Generated []TokenID   // from the last shard: the sampled token, if asked
+	LogitRows []byte      // from the last shard: [len(Logits)][vocab] float32, little-endian
+	Hops      []HopTiming // one per hop passed, in order
+	Digest    [16]byte    // first half of SHA-256 over the output (docs/protocol.md)
+}
+
+// Truncate rolls a session back: rows from Position on are forgotten on every hop. It travels along the route in order
+// with the steps; the last hop returns it to the coordinator.
+type Truncate struct {
+	Session  SessionID
+	Epoch    Epoch
+	Step     uint32
+	Position uint32
+}
+
+// Close ends a session at the receiver.
+type Close struct {
+	Session SessionID
+	Epoch   Epoch
+}
+
+// Error is a typed refusal or failure. It implements error; see errors.go.
+type Error struct {
+	Session SessionID
+	Epoch   Epoch
+	Step    uint32
+	Code    Code
+	Message string     // one sentence: what and what to do next
+	Layers  LayerRange // of the node that speaks; empty if not about a shard
+	Peer    string     // who speaks
+}
+
+// StatusRequest asks a node what it serves.
+type StatusRequest struct{}
+
+// Status is a node's word on what it serves, the truth that routing uses (DHT records only name candidates).
+type Status struct {
+	Peer      string
+	Version   string // build version
+	Swarm     string
+	Model     ModelID
+	ModelName string
+	NLayers   uint32
+	Layers    LayerRange
+	Numerics  []string // numerics IDs it can serve
+	Context   uint32   // positions at the most in one session
+	Sessions  uint32   // open now
+	MaxSess   uint32
+	KVUsed    uint64 // bytes
+	KVMax     uint64 // bytes
+	StepNanos uint64 // moving mean of a one-row step's processing
+	Draining  bool
+	Addrs     []string
+}
+
+// ModelRequest asks for a part of the manifest.
+type ModelRequest struct {
+	Model  ModelID
+	Offset uint64
+}
+
+// ModelChunk is a part of the manifest; the receiver checks the whole against the model ID.
+type ModelChunk struct {
+	Total uint64
+	Bytes []byte
+}
+
+// Hello opens the admission handshake (docs/protocol.md, "Admission").
+type Hello struct {
+	Version uint32
+	Swarm   string
+	Nonce   [32]byte
+	HasKey  bool
+}
+
+// Proof answers the other side's Hello.
+type Proof struct {
+	MAC [32]byte
+}
+
+// FrameType implementations.
+func (*Hello) FrameType() Type              { return TypeHello }
+func (*Proof) FrameType() Type              { return TypeProof }
+func (*StatusRequest) FrameType() Type      { return TypeStatusRequest }
+func (*Status) FrameType() Type             { return TypeStatus }
+func (*ModelRequest) FrameType() Type       { return TypeModelRequest }
+func (*ModelChunk) FrameType() Type         { return TypeModelChunk }
+func (*Open) FrameType() Type               { return TypeOpen }
+func (*Opened) FrameType() Type             { return TypeOpened }
+func (*Attach) FrameType() Type             { return TypeAttach }
+func (*Attached) FrameType() Type           { return TypeAttached }
+func (*Step) FrameType() Type               { return TypeStep }
+func (*IntermediateResult) FrameType() Type { return TypeIntermediateResult }
+func (*Truncate) FrameType() Type           { return TypeTruncate }
+func (*Close) FrameType() Type              { return TypeClose }
+func (*Error) FrameType() Type              { return TypeError }
