@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+
+// Package control is a daemon's local control: HTTP over a unix socket in its data directory, readable by its user only. It is
+// never reachable over the network. Safe for concurrent use.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// SocketName is the socket's file name in the data directory.
+const SocketName = "control.sock"
+
+// answerTimeout bounds a question to a daemon: it answers from memory.
+const answerTimeout = 3 * time.Second
+
+// maxSocketPath is what fits sun_path on the systems we build for (104 on darwin, 108 on Linux), less the NUL.
+const maxSocketPath = 103
+
+// Health is a daemon's word on itself.
+type Health struct {
+	Ready      bool     `json:"ready"` // range loaded and advertised
+	Loaded     bool     `json:"loaded"`
+	Advertised bool     `json:"advertised"`
+	Reason     string   `json:"reason,omitempty"` // why not ready
+	Peer       string   `json:"peer"`
+	Model      string   `json:"model"`
+	ModelID    string   `json:"model_id"`
+	Layers     string   `json:"layers"`
+	Addrs      []string `json:"addrs"`
+	Version    string   `json:"version"`
+	PID        int      `json:"pid"`
+	Sessions   int      `json:"sessions"`
+}
+
+// Serve answers on the socket in dir until ctx ends.
+func Serve(ctx context.Context, dir string, health func() Health) error {
+	path := filepath.Join(dir, SocketName)
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("control socket: the path %s is longer than %d bytes; pass a shorter --data-dir", path, maxSocketPath)
+	}
+	// The data directory is locked by this process: a socket left there belongs to a dead one.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		h := health()
+		w.Header().Set("Content-Type", "application/json")
+		if !h.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(h)
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: answerTimeout, MaxHeaderBytes: 4 << 10}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	return nil
+}
+
+// Ask returns the health of the daemon that holds dir.
+func Ask(ctx context.Context, dir string) (Health, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, SocketName))
+	}}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://daemon/health", http.NoBody)
+	if err != nil {
+		return Health{}, err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return Health{}, fmt.Errorf("no shardnode answers in %s: %w", dir, err)
+	}
+	defer resp.Body.Close()
+	var h Health
+	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&h); err != nil {
+		return Health{}, fmt.Errorf("the answer of the shardnode in %s is not understood: %w", dir, err)
+	}
+	return h, nil
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+
+package pipeline
+
+import "time"
+
+// Report sums a generation up. Processing is first to last kernel of a step at a hop, nothing else. Overhead is the time of the
+// decode steps, token to token on the coordinator's clock, less the hops' processing in them. Prefill is apart.
+type Report struct {
+	Shards           []ShardProgress
+	PromptTokens     int
+	Tokens           int
+	Reason           FinishReason
+	Open             time.Duration // start until every hop has reserved the session
+	TimeToFirstToken time.Duration // start until the first token, opening included
+	Total            time.Duration // start until the last token
+	Prefill          time.Duration // the hops' processing of prompt rows
+	Decode           time.Duration // first to last token
+	Processing       time.Duration // the hops' processing of decode rows
+	Overhead         time.Duration // Decode - Processing
+	DecodeSteps      int
+}
+
+// OverheadPerToken is the overhead of one decode step; 0 when there was none.
+func (r *Report) OverheadPerToken() time.Duration {
+	if r.DecodeSteps == 0 {
+		return 0
+	}
+	return r.Overhead / time.Duration(r.DecodeSteps)
+}
+
+// TokensPerSecond is the decode rate; with a single token, the rate over the whole request.
+func (r *Report) TokensPerSecond() float64 {
+	switch {
+	case r.DecodeSteps > 0 && r.Decode > 0:
+		return float64(r.DecodeSteps) / r.Decode.Seconds()
+	case r.Tokens > 0 && r.Total > 0:
+		return float64(r.Tokens) / r.Total.Seconds()
+	}
+	return 0
+}
+
+// Report returns the sums so far.
+func (s *PipelineState) Report() *Report {
+	r := &Report{
+		Shards: s.shards, PromptTokens: len(s.req.Tokens), Tokens: len(s.generated), Reason: s.reason,
+		Decode: s.decodeTime, Processing: s.decodeProc, Overhead: s.decodeTime - s.decodeProc,
+	}
+	if !s.opensDone.IsZero() {
+		r.Open = s.opensDone.Sub(s.started)
+	}
+	if !s.firstToken.IsZero() {
+		r.TimeToFirstToken = s.firstToken.Sub(s.started)
+		r.Total = s.lastToken.Sub(s.started)
+	}
+	for _, p := range s.shards {
+		r.Prefill += p.Prefill
+	}
+	r.DecodeSteps = s.decodeSteps
+	return r
+}
