@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+
+package gguf
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/shardnode/shardnode/internal/quant"
+)
+
+// Manifest describes a model by content: canonical metadata, tensor directory and a SHA-256 per tensor. Two files with the same
+// manifest compute the same, whatever their alignment, order or split into parts.
+type Manifest struct {
+	Bytes   []byte // the canonical encoding
+	Meta    *Metadata
+	Tensors []ManifestTensor // by name
+}
+
+// ManifestTensor is a tensor of a [Manifest].
+type ManifestTensor struct {
+	Name   string
+	Type   quant.Type
+	Dims   []uint64
+	SHA256 [sha256.Size]byte
+}
+
+// ID returns the model's ID, the SHA-256 of the manifest.
+func (m *Manifest) ID() [sha256.Size]byte { return sha256.Sum256(m.Bytes) }
+
+// ofTheFile reports whether a metadata key describes the file rather than the model.
+func ofTheFile(key string) bool {
+	return key == "general.alignment" || strings.HasPrefix(key, "split.") || strings.HasPrefix(key, "shardnode.")
+}
+
+// BuildManifest reads and hashes the whole file.
+func BuildManifest(f *File) (*Manifest, error) {
+	m := &Manifest{Meta: &Metadata{}}
+	for _, key := range slices.Sorted(slices.Values(f.Meta.Keys)) {
+		if !ofTheFile(key) {
+			value, _ := f.Meta.Get(key)
+			m.Meta.Set(key, value)
+		}
+	}
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		if _, ok := quant.Lookup(t.Type); !ok {
+			return nil, fmt.Errorf("tensor %q has type %s, which is not supported; requantise the file", t.Name, t.Type)
+		}
+		m.Tensors = append(m.Tensors, ManifestTensor{Name: t.Name, Type: t.Type, Dims: t.Dims})
+	}
+	slices.SortFunc(m.Tensors, func(a, b ManifestTensor) int { return strings.Compare(a.Name, b.Name) })
+	hashTensors(f, m.Tensors)
+	var err error
+	m.Bytes, err = encodeManifest(m)
+	return m, err
+}
+
+// hashers is how many tensors are hashed at once: enough to keep a disk busy.
+const hashers = 2
+
+func hashTensors(f *File, tensors []ManifestTensor) {
+	next := make(chan *ManifestTensor)
+	var wg sync.WaitGroup
+	for range hashers {
+		wg.Go(func() {
+			for mt := range next {
+				t, _ := f.Tensor(mt.Name)
+				mt.SHA256 = sha256.Sum256(f.Data(t))
+			}
+		})
+	}
+	for i := range tensors {
+		next <- &tensors[i]
+	}
+	close(next)
+	wg.Wait()
+}
+
+// ParseManifest reads the canonical encoding. It is strict: encoding the result gives the same bytes.
+func ParseManifest(b []byte) (*Manifest, error) {
+	m, err := decodeManifest(b)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	again, err := encodeManifest(m)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if !bytes.Equal(again, b) {
+		return nil, fmt.Errorf("manifest: not in canonical form")
+	}
+	m.Bytes = bytes.Clone(b)
+	return m, nil
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+
+package gguf
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// maxCached bounds a cache file: a manifest with a large vocabulary takes some 10 MB.
+const maxCached = 256 << 20
+
+// LoadManifest is [BuildManifest] with a cache in cacheDir, keyed by the file's absolute path, size and modification time; a
+// cache that is damaged or cannot be written is as none. path "" means a file that is not on disk: no cache.
+func LoadManifest(f *File, path, cacheDir string) (*Manifest, error) {
+	if path == "" || cacheDir == "" {
+		return BuildManifest(f)
+	}
+	cached, err := cacheFile(path, cacheDir)
+	if err != nil {
+		return nil, err
+	}
+	if m, err := readCached(cached); err == nil {
+		return m, nil
+	}
+	m, err := BuildManifest(f)
+	if err != nil {
+		return nil, err
+	}
+	_ = writeCached(cached, m.Bytes) // best effort: without it the next start hashes again
+	return m, nil
+}
+
+func cacheFile(path, cacheDir string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("manifest cache: %w", err)
+	}
+	info, err := os.Stat(abs)
+	if err != nil {
+		return "", fmt.Errorf("manifest cache: %w", err)
+	}
+	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", abs, info.Size(), info.ModTime().UnixNano()))
+	return filepath.Join(cacheDir, "manifest-"+hex.EncodeToString(key[:16])), nil
+}
+
+// A cache file is the manifest behind its own hash, so that damage shows.
+func readCached(path string) (*Manifest, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxCached {
+		return nil, errors.New("manifest cache: too large")
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) < sha256.Size || sha256.Sum256(raw[sha256.Size:]) != [sha256.Size]byte(raw[:sha256.Size]) {
+		return nil, errors.New("manifest cache: damaged")
+	}
+	return ParseManifest(raw[sha256.Size:])
+}
+
+func writeCached(path string, manifest []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".manifest.*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	sum := sha256.Sum256(manifest)
+	_, err = tmp.Write(append(sum[:], manifest...))
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
