@@ -38,7 +38,7 @@ type Sampling struct {
 	TopP          float32 // nucleus: smallest set with at least this probability; 0 or ≥ 1: all
 	MinP          float32 // drop tokens below MinP times the likeliest; 0: none
 	RepeatPenalty float32 // divides positive and multiplies negative logits of recent tokens; 0 or 1: off
-	RepeatLastN   uint32  // how many recent tokens the penalty looks at; 0: off
+	RepeatLastN   uint32  // how many recent tokens the penalty looks at; 0: 64
 	Seed          uint64  // of the counter-based generator, keyed by (seed, position)
 }
 

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+
+package protocol
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// wireFrame is what every frame implements beside [Frame].
+type wireFrame interface {
+	Frame
+	fields(*coder)
+	validate() error
+}
+
+// Append appends the frame behind its length as an unsigned varint. It allocates nothing when dst has room. A frame that breaks a limit or a rule
+// is an error, and dst is returned unchanged.
+func Append(dst []byte, f Frame) ([]byte, error) {
+	// The length is not known before the body is written: leave room for the longest, then close the gap.
+	const room = binary.MaxVarintLen32
+	begin := len(dst)
+	b := append(dst, make([]byte, room)...)
+	b, err := AppendBody(b, f)
+	if err != nil {
+		return dst, err
+	}
+	body := b[begin+room:]
+	var length [room]byte
+	n := binary.PutUvarint(length[:], uint64(len(body)))
+	copy(b[begin:], length[:n])
+	copy(b[begin+n:], body)
+	return b[:begin+n+len(body)], nil
+}
+
+// AppendBody appends the frame without its length.
+func AppendBody(dst []byte, f Frame) ([]byte, error) {
+	w, ok := f.(wireFrame)
+	if !ok {
+		return dst, fmt.Errorf("encode: %T is not a frame", f)
+	}
+	if err := w.validate(); err != nil {
+		return dst, fmt.Errorf("encode %T: %w", f, err)
+	}
+	t := f.FrameType()
+	c := coder{b: dst, encoding: true}
+	c.array("frame", fieldCount(t), maxFields)
+	c.uint("type", uint64(t), maxType)
+	w.fields(&c)
+	if c.err == nil && len(c.b)-len(dst) > MaxFrame {
+		c.fail("frame of %d bytes, at most %d are allowed", len(c.b)-len(dst), MaxFrame)
+	}
+	if c.err != nil {
+		return dst, fmt.Errorf("encode %T: %w", f, c.err)
+	}
+	return c.b, nil
+}
+
+const (
+	maxFields = 32
+	maxType   = 127 // one byte
+)
+
+// Peek returns a body's frame type without decoding the rest.
+func Peek(body []byte) (Type, error) {
+	c := coder{b: body}
+	return peek(&c)
+}
+
+func peek(c *coder) (Type, error) {
+	n := c.array("frame", 0, maxFields)
+	t := Type(c.uint("type", 0, maxType))
+	if c.err != nil {
+		return 0, fmt.Errorf("decode: %w", c.err)
+	}
+	want := fieldCount(t)
+	if want == 0 {
+		return 0, fmt.Errorf("decode: unknown frame type %d", t)
+	}
+	if n != want {
+		return 0, fmt.Errorf("decode: frame type %d with %d fields, want %d", t, n, want)
+	}
+	return t, nil
+}
+
+// New returns an empty frame of a type, nil for an unknown one.
+func New(t Type) Frame {
+	switch t {
+	case TypeHello:
+		return &Hello{}
+	case TypeProof:
+		return &Proof{}
+	case TypeStatusRequest:
+		return &StatusRequest{}
+	case TypeStatus:
+		return &Status{}
+	case TypeModelRequest:
+		return &ModelRequest{}
+	case TypeModelChunk:
+		return &ModelChunk{}
+	case TypeOpen:
+		return &Open{}
+	case TypeOpened:
+		return &Opened{}
+	case TypeAttach:
+		return &Attach{}
+	case TypeAttached:
+		return &Attached{}
+	case TypeStep:
+		return &Step{}
+	case TypeIntermediateResult:
+		return &IntermediateResult{}
+	case TypeTruncate:
+		return &Truncate{}
+	case TypeClose:
+		return &Close{}
+	case TypeError:
+		return &Error{}
+	}
+	return nil
+}
+
+// Decode decodes a body. It is strict: every field, nothing behind them, one encoding per value, all limits and rules. Byte fields alias body.
+func Decode(body []byte) (Frame, error) {
+	t, err := Peek(body)
+	if err != nil {
+		return nil, err
+	}
+	f := New(t)
+	if err := DecodeInto(body, f); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// DecodeInto is [Decode] into a frame of the body's type, whose slices are reused: in steady state it allocates nothing. Byte
+// fields alias body, which must live and stay unchanged as long as the frame is used. After an error the frame's content is undefined.
+func DecodeInto(body []byte, f Frame) error {
+	w, ok := f.(wireFrame)
+	if !ok {
+		return fmt.Errorf("decode: %T is not a frame", f)
+	}
+	if len(body) > MaxFrame {
+		return fmt.Errorf("decode: frame of %d bytes, at most %d are allowed", len(body), MaxFrame)
+	}
+	c := coder{b: body}
+	t, err := peek(&c)
+	if err != nil {
+		return err
+	}
+	if t != f.FrameType() {
+		return fmt.Errorf("decode: frame of type %d, expected type %d", t, f.FrameType())
+	}
+	w.fields(&c)
+	if c.err == nil && len(c.b) > 0 {
+		c.fail("%d bytes behind the frame", len(c.b))
+	}
+	if c.err == nil {
+		c.err = w.validate()
+	}
+	if c.err != nil {
+		return fmt.Errorf("decode %T: %w", f, c.err)
+	}
+	return nil
+}
+
+// ErrTooLong says that a frame's length is beyond the reader's limit.
+var ErrTooLong = errors.New("frame is too long")
+
+// ReadLength reads a frame's length in its shortest form and checks it against limit. io.EOF is a clean end before the first
+// byte.
+func ReadLength(r io.ByteReader, limit int) (int, error) {
+	var v uint64
+	for i := range binary.MaxVarintLen32 {
+		b, err := r.ReadByte()
+		if err != nil {
+			if i > 0 && errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, err
+		}
+		v |= uint64(b&0x7f) << (7 * i)
+		if b >= 0x80 {
+			continue
+		}
+		if b == 0 && i > 0 {
+			return 0, fmt.Errorf("frame length: %w", ErrNotCanonical)
+		}
+		if v == 0 {
+			return 0, fmt.Errorf("frame length: %w", ErrTruncated)
+		}
+		if v > uint64(limit) {
+			return 0, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLong, v, limit)
+		}
+		return int(v), nil
+	}
+	return 0, fmt.Errorf("%w: its length has more than %d bytes", ErrTooLong, binary.MaxVarintLen32)
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+
+package protocol
+
+import "math"
+
+// The fields of each frame in wire order, after the frame's type. docs/protocol.md has the same lists.
+
+func (f *Hello) fields(c *coder) {
+	number(c, "version", &f.Version, math.MaxUint32)
+	c.text("swarm", &f.Swarm, MaxSwarm)
+	c.fixed("nonce", f.Nonce[:])
+	c.bool("has key", &f.HasKey)
+}
+
+func (f *Proof) fields(c *coder) { c.fixed("MAC", f.MAC[:]) }
+
+func (*StatusRequest) fields(*coder) {}
+
+func (f *Status) fields(c *coder) {
+	c.text("peer", &f.Peer, MaxPeer)
+	c.text("version", &f.Version, MaxName)
+	c.text("swarm", &f.Swarm, MaxSwarm)
+	c.fixed("model", f.Model[:])
+	c.text("model name", &f.ModelName, MaxName)
+	number(c, "layers of the model", &f.NLayers, MaxLayers)
+	codeRange(c, &f.Layers)
+	list(c, "numerics", &f.Numerics, MaxNumerics, func(c *coder, s *string) { c.text("numerics ID", s, MaxName) })
+	number(c, "context", &f.Context, MaxPositions)
+	number(c, "sessions", &f.Sessions, math.MaxUint32)
+	number(c, "max sessions", &f.MaxSess, math.MaxUint32)
+	number(c, "KV used", &f.KVUsed, math.MaxUint64)
+	number(c, "KV max", &f.KVMax, math.MaxUint64)
+	number(c, "step time", &f.StepNanos, math.MaxUint64)
+	c.bool("draining", &f.Draining)
+	codeAddrs(c, &f.Addrs)
+}
+
+func (f *ModelRequest) fields(c *coder) {
+	c.fixed("model", f.Model[:])
+	number(c, "offset", &f.Offset, MaxManifest)
+}
+
+func (f *ModelChunk) fields(c *coder) {
+	number(c, "total", &f.Total, MaxManifest)
+	c.bytes("chunk", &f.Bytes, MaxChunk)
+}
+
+func (f *Open) fields(c *coder) {
+	codeSession(c, &f.Session, &f.Epoch)
+	c.fixed("model", f.Model[:])
+	c.text("numerics ID", &f.Numerics, MaxName)
+	codeDType(c, &f.Wire)
+	number(c, "path", &f.Path, uint64(PathRelay))
+	list(c, "route", &f.Route, MaxRoute, codeHop)
+	number(c, "index", &f.Index, MaxRoute-1)
+	number(c, "positions", &f.Positions, MaxPositions)
+	c.text("request ID", &f.Request.RequestID, MaxRequestID)
+	number(c, "max tokens", &f.Request.MaxTokens, math.MaxUint32)
+	codeSampling(c, &f.Request.Sampling)
+}
+
+func (f *Opened) fields(c *coder) {
+	codeSession(c, &f.Session, &f.Epoch)
+	number(c, "KV bytes", &f.KVBytes, math.MaxUint64)
+	number(c, "cached positions", &f.CachedTo, MaxPositions)
+}
+
+func (f *Attach) fields(c *coder) {
+	codeSession(c, &f.Session, &f.Epoch)
+	number(c, "index", &f.Index, MaxRoute-1)
+}
+
+func (f *Attached) fields(c *coder) { codeSession(c, &f.Session, &f.Epoch) }
+
+func (f *Step) fields(c *coder) {
+	codeSession(c, &f.Session, &f.Epoch)
+	number(c, "step", &f.Step, math.MaxUint32)
+	number(c, "position", &f.Position, MaxPositions)
+	list(c, "tokens", &f.Tokens, MaxRows, codeToken)
+	list(c, "logits", &f.Logits, MaxRows, codeRow)
+	c.bool("sample", &f.Sample)
+}
+
+func (f *IntermediateResult) fields(c *coder) {
+	codeSession(c, &f.Session, &f.Epoch)
+	number(c, "step", &f.Step, math.MaxUint32)
+	number(c, "position", &f.Position, MaxPositions)
+	list(c, "tokens", &f.Tokens, MaxRows, codeToken)
+	list(c, "logits", &f.Logits, MaxRows, codeRow)
+	c.bool("sample", &f.Sample)
+	codeDType(c, &f.DType)
+	c.bytes("hidden states", &f.Hidden, MaxTensor)
+	list(c, "generated tokens", &f.Generated, MaxRows, codeToken)
+	c.bytes("logit rows", &f.LogitRows, MaxTensor)
+	list(c, "hops", &f.Hops, MaxRoute, codeTiming)
+	c.fixed("digest", f.Digest[:])
+}
+
+func (f *Truncate) fields(c *coder) {
+	codeSession(c, &f.Session, &f.Epoch)
+	number(c, "step", &f.Step, math.MaxUint32)
+	number(c, "position", &f.Position, MaxPositions)
+}
+
+func (f *Close) fields(c *coder) { codeSession(c, &f.Session, &f.Epoch) }
+
+func (e *Error) fields(c *coder) {
+	codeSession(c, &e.Session, &e.Epoch)
+	number(c, "step", &e.Step, math.MaxUint32)
+	number(c, "code", &e.Code, math.MaxUint8)
+	c.text("message", &e.Message, MaxMessage)
+	codeRange(c, &e.Layers)
+	c.text("peer", &e.Peer, MaxPeer)
+}
+
+func codeSession(c *coder, s *SessionID, e *Epoch) {
+	c.fixed("session", s[:])
+	number(c, "epoch", e, math.MaxUint32)
+}
+
+func codeToken(c *coder, t *TokenID) { number(c, "token", t, MaxVocab-1) }
+
+func codeRow(c *coder, r *uint32) { number(c, "row", r, MaxRows-1) }
+
+func codeDType(c *coder, d *DType) { number(c, "element type", d, uint64(F16)) }
+
+func codeRange(c *coder, r *LayerRange) {
+	if n := c.array("layers", 2, 2); n != 2 && c.err == nil {
+		c.fail("layers: want first and end, found %d numbers", n)
+	}
+	c.integer("first layer", &r.From, MaxLayers)
+	c.integer("end layer", &r.To, MaxLayers)
+}
+
+func codeAddrs(c *coder, addrs *[]string) {
+	list(c, "addresses", addrs, MaxAddrs, func(c *coder, s *string) { c.text("address", s, MaxAddr) })
+}
+
+func codeHop(c *coder, h *Hop) {
+	if n := c.array("hop", 3, 3); n != 3 && c.err == nil {
+		c.fail("hop: want 3 fields, found %d", n)
+	}
+	c.text("peer", &h.Peer, MaxPeer)
+	codeAddrs(c, &h.Addrs)
+	codeRange(c, &h.Layers)
+}
+
+func codeSampling(c *coder, s *Sampling) {
+	if n := c.array("sampling", 7, 7); n != 7 && c.err == nil {
+		c.fail("sampling: want 7 fields, found %d", n)
+	}
+	c.float("temperature", &s.Temperature)
+	number(c, "top-k", &s.TopK, math.MaxUint32)
+	c.float("top-p", &s.TopP)
+	c.float("min-p", &s.MinP)
+	c.float("repeat penalty", &s.RepeatPenalty)
+	number(c, "repeat window", &s.RepeatLastN, math.MaxUint32)
+	number(c, "seed", &s.Seed, math.MaxUint64)
+}
+
+func codeTiming(c *coder, t *HopTiming) {
+	if n := c.array("hop timing", 6, 6); n != 6 && c.err == nil {
+		c.fail("hop timing: want 6 fields, found %d", n)
+	}
+	codeRange(c, &t.Layers)
+	number(c, "rows", &t.Rows, MaxRows)
+	number(c, "processing", &t.Processing, math.MaxUint64)
+	number(c, "queue", &t.Queue, math.MaxUint64)
+	number(c, "decode", &t.Decode, math.MaxUint64)
+	number(c, "encode", &t.Encode, math.MaxUint64)
+}
+
+// fieldCount is the number of fields of a frame, the type included: the length of its array.
+func fieldCount(t Type) int {
+	switch t {
+	case TypeStatusRequest:
+		return 1
+	case TypeProof:
+		return 2
+	case TypeModelRequest, TypeModelChunk, TypeAttached, TypeClose:
+		return 3
+	case TypeAttach:
+		return 4
+	case TypeHello, TypeOpened, TypeTruncate:
+		return 5
+	case TypeStep:
+		return 8
+	case TypeError:
+		return 8
+	case TypeOpen:
+		return 13
+	case TypeIntermediateResult:
+		return 14
+	case TypeStatus:
+		return 17
+	}
+	return 0
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+
+package protocol
+
+// Version is the wire protocol's version, in [Hello].
+const Version = 1
+
+// Limits of version 1. A frame beyond one of them is refused before memory is allocated for it.
+const (
+	// MaxFrame bounds any frame's body: the largest tensor and 1 MiB for everything else.
+	MaxFrame = MaxTensor + 1<<20
+
+	// MaxTensor bounds the bytes of hidden states or logits in one frame: 512 rows of 32,768 float32, or the logits of 64 rows over a
+	// vocabulary of 262,144.
+	MaxTensor = 64 << 20
+
+	MaxRows      = 1024      // of one step: twice the largest prefill chunk in use
+	MaxPositions = 1 << 24   // of one session: above any model's context
+	MaxVocab     = 1 << 24   // token IDs are below it
+	MaxRoute     = 256       // hops: one layer each of the deepest models known (126), twice
+	MaxLayers    = 1 << 12   // layer numbers are below it
+	MaxAddrs     = 16        // addresses of one peer
+	MaxAddr      = 256       // bytes of one multiaddr
+	MaxPeer      = 128       // bytes of a textual peer ID
+	MaxRequestID = 64        // bytes
+	MaxMessage   = 1024      // bytes of an error's message
+	MaxName      = 256       // bytes of model names, versions and numerics IDs
+	MaxNumerics  = 16        // numerics IDs of one node
+	MaxSwarm     = 64        // bytes of a swarm's name
+	MaxChunk     = 1 << 20   // bytes of a manifest chunk
+	MaxManifest  = 256 << 20 // bytes of a manifest
+)

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+
+package protocol
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The rules of each frame beyond its fields' own limits. They hold when encoding and when decoding.
+
+func (*Hello) validate() error         { return nil }
+func (*Proof) validate() error         { return nil }
+func (*StatusRequest) validate() error { return nil }
+func (*ModelRequest) validate() error  { return nil }
+func (*Opened) validate() error        { return nil }
+func (*Attached) validate() error      { return nil }
+func (*Truncate) validate() error      { return nil }
+func (*Close) validate() error         { return nil }
+
+func (f *Status) validate() error {
+	if !f.Layers.Valid(int(f.NLayers)) {
+		return fmt.Errorf("layers %d to %d of a model of %d layers", f.Layers.From, f.Layers.To, f.NLayers)
+	}
+	return nil
+}
+
+func (f *ModelChunk) validate() error {
+	if uint64(len(f.Bytes)) > f.Total {
+		return fmt.Errorf("a chunk of %d bytes of a manifest of %d", len(f.Bytes), f.Total)
+	}
+	return nil
+}
+
+func (f *Open) validate() error {
+	if f.Wire.Size() == 0 {
+		return errors.New("unknown wire type 0")
+	}
+	if len(f.Route) == 0 || int(f.Index) >= len(f.Route) {
+		return fmt.Errorf("index %d in a route of %d hops", f.Index, len(f.Route))
+	}
+	next := 0
+	for i, h := range f.Route {
+		if h.Layers.From != next || h.Layers.Len() <= 0 {
+			return fmt.Errorf("hop %d of the route has layers %d to %d, expected the next ones from %d", i, h.Layers.From, h.Layers.To, next)
+		}
+		next = h.Layers.To
+	}
+	if f.Positions == 0 {
+		return errors.New("no positions to reserve")
+	}
+	return f.Request.Sampling.validate()
+}
+
+func (s *Sampling) validate() error {
+	for _, v := range []float32{s.Temperature, s.TopP, s.MinP, s.RepeatPenalty} {
+		if v < 0 {
+			return errors.New("a sampling parameter is negative")
+		}
+	}
+	return nil
+}
+
+func (f *Attach) validate() error {
+	if f.Index == 0 {
+		return errors.New("the first hop has no hop before it")
+	}
+	return nil
+}
+
+func (f *Step) validate() error { return validateRows(f.Tokens, f.Logits) }
+
+func validateRows(tokens []TokenID, logits []uint32) error {
+	if len(tokens) == 0 {
+		return errors.New("a step without rows")
+	}
+	for i, r := range logits {
+		if int(r) >= len(tokens) {
+			return fmt.Errorf("logits of row %d wanted of %d rows", r, len(tokens))
+		}
+		if i > 0 && r <= logits[i-1] {
+			return errors.New("the rows whose logits are wanted do not rise")
+		}
+	}
+	return nil
+}
+
+func (f *IntermediateResult) validate() error {
+	if err := validateRows(f.Tokens, f.Logits); err != nil {
+		return err
+	}
+	size := f.DType.Size()
+	if size == 0 {
+		return errors.New("unknown element type 0")
+	}
+	if len(f.Hidden)%(size*len(f.Tokens)) != 0 {
+		return fmt.Errorf("%d bytes of hidden states are not %d rows of %s", len(f.Hidden), len(f.Tokens), f.DType)
+	}
+	switch n := len(f.Logits); {
+	case len(f.LogitRows) == 0:
+	case n == 0:
+		return errors.New("logits that nobody wanted")
+	case len(f.LogitRows)%(4*n) != 0:
+		return fmt.Errorf("%d bytes of logits are not %d rows of float32", len(f.LogitRows), n)
+	}
+	if len(f.Hidden) > 0 && (len(f.Generated) > 0 || len(f.LogitRows) > 0) {
+		return errors.New("both hidden states and results of the last shard")
+	}
+	return nil
+}
+
+func (e *Error) validate() error {
+	if e.Code == 0 {
+		return errors.New("an error without a code")
+	}
+	if e.Layers.From > e.Layers.To {
+		return fmt.Errorf("layers %d to %d", e.Layers.From, e.Layers.To)
+	}
+	return nil
+}
