@@ -21,17 +21,33 @@ type preTokenizer struct {
 }
 
 // knownPreTokenizers lists the values of tokenizer.ggml.pre for error messages, aliases left out.
-const knownPreTokenizers = "gpt-2, llama-bpe, qwen2"
+const knownPreTokenizers = "gpt-2, llama-bpe, qwen2, command-r, deepseek-coder, deepseek-v3, falcon, gpt-4o, mpt, refact, smollm, starcoder, tekken"
 
 // preTokenizerFor maps tokenizer.ggml.pre to its scanners. Names on one line are aliases in files that exist.
 func preTokenizerFor(name string) (preTokenizer, error) {
 	switch name {
-	case "gpt-2", "phi-2", "gigachat", "mellum", "a.x-4.0", "exaone4":
+	case "gpt-2", "mpt", "phi-2", "gigachat", "mellum", "a.x-4.0", "exaone4", "olmo", "jais", "trillion", "granite-docling":
 		return preTokenizer{scanners: []scanner{scanGPT2}}, nil
 	case "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2":
 		return preTokenizer{scanners: []scanner{scanLlama3}, ignoreMerges: true, addBOS: true}, nil
 	case "qwen2", "deepseek-r1-qwen", "megrez", "kormo", "stablelm2", "hunyuan", "solar-open", "grok-2":
 		return preTokenizer{scanners: []scanner{scanQwen2}}, nil
+	case "smaug-bpe", "dbrx", "chatglm-bpe", "glm4":
+		return preTokenizer{scanners: []scanner{scanLlama3}}, nil
+	case "starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2":
+		return preTokenizer{scanners: []scanner{number(1), scanGPT2}}, nil
+	case "falcon":
+		return preTokenizer{scanners: []scanner{run(isFalconPunct), scanGPT2, threeDigits}}, nil
+	case "gpt-4o", "llama4", "kanana2":
+		return preTokenizer{scanners: []scanner{scanGPT4o}}, nil
+	case "tekken":
+		return preTokenizer{scanners: []scanner{scanTekken}, ignoreMerges: true, addBOS: true}, nil
+	case "deepseek-coder":
+		return preTokenizer{scanners: []scanner{
+			lineBreak, spacedRun(unicode.IsLetter), spacedRun(unicode.IsPunct), run(isDeepSeekCoderCJK), number(1),
+		}}, nil
+	case "deepseek-v3", "hunyuan-dense", "joyai-llm":
+		return preTokenizer{scanners: []scanner{number(3), run(isDeepSeekCJK), scanDeepSeekV3}}, nil
 	}
 	return preTokenizer{}, fmt.Errorf("tokenizer.ggml.pre %q is not supported (known: %s)", name, knownPreTokenizers)
 }
