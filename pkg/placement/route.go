@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+
+package placement
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+// Options of [Route]. The zero value is right for a first try.
+type Options struct {
+	Exclude map[string]bool // peers not to use: they refused or failed
+}
+
+// Route returns the hops that tile layers 0 to nLayers at the least cost: each hop's share of its node's step cost and
+// half its round trip, and once half the longest round trip, for the way back. (Nobody knows how far the nodes are from
+// each other; this is right for nodes of one place and for one that is far from the rest.) A hop may use a part of what
+// its node serves; a node appears at most once. Of equally cheap routes the one with the fewest hops wins; among those,
+// from the first hop on, the lowest peer ID and then the longest hop. Draining and full nodes are left out. The error
+// is a [*NoRouteError] when layers are not served.
+//
+// The result is exact, but for swarms where the cheapest way would enter many nodes twice each: there a bounded search
+// gives a route near it.
+func Route(cands []Candidate, nLayers int, opt Options) ([]protocol.Hop, error) {
+	if nLayers < 1 || nLayers > protocol.MaxLayers {
+		return nil, fmt.Errorf("route through %d layers: want 1 to %d", nLayers, protocol.MaxLayers)
+	}
+	var usable []*Candidate
+	for _, c := range sorted(cands, nLayers) {
+		if c.reason(opt.Exclude) == "" {
+			usable = append(usable, c)
+		}
+	}
+	if missing := gaps(usable, nLayers); len(missing) > 0 {
+		return nil, newNoRouteError(cands, nLayers, missing, opt.Exclude)
+	}
+	return cheapest(price(usable), nLayers).hops(), nil
+}
+
+// Missing returns the layer ranges of 0 to nLayers which no candidate serves, in order. Draining and full nodes count
+// as serving.
+func Missing(cands []Candidate, nLayers int) []protocol.LayerRange {
+	return gaps(sorted(cands, nLayers), nLayers)
+}
+
+// sorted returns the candidates whose ranges make sense, by first layer, one entry a peer.
+func sorted(cands []Candidate, nLayers int) []*Candidate {
+	list := make([]*Candidate, 0, len(cands))
+	seen := make(map[string]bool, len(cands))
+	for i := range cands {
+		if c := &cands[i]; c.Layers.Valid(nLayers) && !seen[c.Peer] {
+			seen[c.Peer] = true
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Candidate) int {
+		return cmp.Or(cmp.Compare(a.Layers.From, b.Layers.From), cmp.Compare(a.Layers.To, b.Layers.To), cmp.Compare(a.Peer, b.Peer))
+	})
+	return list
+}
+
+// gaps returns what candidates sorted by first layer leave open.
+func gaps(list []*Candidate, nLayers int) []protocol.LayerRange {
+	var missing []protocol.LayerRange
+	covered := 0
+	for _, c := range list {
+		if c.Layers.From > covered {
+			missing = append(missing, protocol.LayerRange{From: covered, To: c.Layers.From})
+		}
+		covered = max(covered, c.Layers.To)
+	}
+	if covered < nLayers {
+		missing = append(missing, protocol.LayerRange{From: covered, To: nLayers})
+	}
+	return missing
+}
