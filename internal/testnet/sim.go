@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+
+package testnet
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
+	"github.com/marcopolo/simnet"
+	"github.com/multiformats/go-multiaddr"
+	"github.com/quic-go/quic-go"
+	"go.uber.org/fx"
+
+	"github.com/shardnode/shardnode/pkg/p2p"
+)
+
+// Sim is a simulated network. Create it and everything on it within one synctest bubble: make the hosts, then Start,
+// then let them talk; Close ends it all. Hosts are 10.0.0.1, 10.0.0.2, … so that they count as a private network.
+type Sim struct {
+	tb   testing.TB
+	net  simnet.Simnet
+	link simnet.NodeBiDiLinkSettings
+
+	mu      sync.Mutex // guards all following fields
+	hosts   []*p2p.Host
+	cuts    []*atomic.Bool // per host: its packets are dropped
+	latency func(from, to int) time.Duration
+}
+
+// NewSim makes a network where each packet takes latency one way and each host has a link of bitsPerSecond up and down.
+func NewSim(tb testing.TB, latency time.Duration, bitsPerSecond int) *Sim {
+	n := &Sim{tb: tb, latency: func(int, int) time.Duration { return latency }}
+	n.link.Uplink.BitsPerSecond = bitsPerSecond
+	n.link.Downlink.BitsPerSecond = bitsPerSecond
+	n.net.LatencyFunc = func(p *simnet.Packet) time.Duration {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.latency(hostIndex(p.From), hostIndex(p.To))
+	}
+	return n
+}
+
+// SetLatency gives each packet its own one-way time from now on, by the indexes of the hosts in order of creation.
+func (n *Sim) SetLatency(f func(from, to int) time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.latency = f
+}
+
+// Endpoint reserves the next host's place: the address to listen on and the libp2p options that put a host there. A host
+// that only dials takes the options alone.
+func (n *Sim) Endpoint() ([]multiaddr.Multiaddr, []libp2p.Option) {
+	n.tb.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	cut := new(atomic.Bool)
+	n.cuts = append(n.cuts, cut)
+	if len(n.cuts) > 250 {
+		n.tb.Fatal("a simulated network has at most 250 hosts")
+	}
+	ip := fmt.Sprintf("10.0.0.%d", len(n.cuts))
+	listen := multiaddr.StringCast("/ip4/" + ip + "/udp/8000/quic-v1")
+	return []multiaddr.Multiaddr{listen}, []libp2p.Option{
+		n.quic(net.ParseIP(ip).To4(), cut),
+		// It waits for real packets: the bubble would stall.
+		libp2p.DisableIdentifyAddressDiscovery(),
+	}
+}
+
+// Host adds a host, which Close closes; cfg's Listen and Options are the network's.
+func (n *Sim) Host(cfg p2p.Config) *p2p.Host {
+	n.tb.Helper()
+	cfg.Listen, cfg.Options = n.Endpoint()
+	h, err := p2p.NewHost(cfg)
+	if err != nil {
+		n.tb.Fatal(err)
+	}
+	n.mu.Lock()
+	n.hosts = append(n.hosts, h)
+	n.mu.Unlock()
+	return h
+}
+
+// Start lets packets flow.
+func (n *Sim) Start() { n.net.Start() }
+
+// Cut drops all packets from and to host i (true), as a pulled cable does, or lets them flow again.
+func (n *Sim) Cut(i int, cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cuts[i].Store(cut)
+}
+
+// Close closes the hosts, then the network.
+func (n *Sim) Close() {
+	n.mu.Lock()
+	hosts := n.hosts
+	n.mu.Unlock()
+	for _, h := range hosts {
+		_ = h.Close()
+	}
+	n.net.Close()
+}
+
+// quic gives a host's QUIC transport an endpoint of the network for a socket.
+func (n *Sim) quic(ip net.IP, cut *atomic.Bool) libp2p.Option {
+	build := func(l fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
+		cm, err := quicreuse.NewConnManager(reset, token, opts...)
+		if err == nil {
+			l.Append(fx.StopHook(cm.Close))
+		}
+		return cm, err
+	}
+	return libp2p.QUICReuse(build,
+		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return sourceIP(ip), nil }),
+		quicreuse.OverrideListenUDP(func(_ string, addr *net.UDPAddr) (net.PacketConn, error) {
+			if addr.IP.IsUnspecified() {
+				addr = &net.UDPAddr{IP: ip, Port: 9000} // of a host that only dials
+			}
+			return &socket{SimConn: n.net.NewEndpoint(addr, n.link), cut: cut}, nil
+		}))
+}
+
+// sourceIP answers which of a host's addresses it sends from: its only one.
+type sourceIP net.IP
+
+func (ip sourceIP) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
+	return net.IP(ip), nil
+}
+
+// socket is an endpoint that can be cut off.
+type socket struct {
+	*simnet.SimConn
+	cut *atomic.Bool
+}
+
+func (s *socket) WriteTo(p []byte, addr net.Addr) (int, error) {
+	if s.cut.Load() {
+		return len(p), nil
+	}
+	return s.SimConn.WriteTo(p, addr)
+}
+
+func (s *socket) ReadFrom(p []byte) (int, net.Addr, error) {
+	for {
+		n, addr, err := s.SimConn.ReadFrom(p)
+		if err != nil || !s.cut.Load() {
+			return n, addr, err
+		}
+	}
+}
+
+func hostIndex(a net.Addr) int {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil || !ap.Addr().Is4() {
+		return -1
+	}
+	return int(ap.Addr().As4()[3]) - 1
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+
+package p2p
+
+// MaxPending is maxPending for tests.
+const MaxPending = maxPending
+
+// Pending returns how many connections wait for admission.
+func Pending(h *Host) int {
+	h.admission.mu.Lock()
+	defer h.admission.mu.Unlock()
+	return h.admission.pending
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+// HopStream is the coordinator's end of a session at one hop. One goroutine receives; any may send.
+type HopStream struct {
+	s      *Stream
+	hop    protocol.Hop
+	free   func() // undoes protect
+	opened protocol.Opened
+	result protocol.IntermediateResult
+	trunc  protocol.Truncate
+}
+
+// OpenHop opens a session at one hop of o.Route and returns when the hop has reserved its memory and, on the direct
+// path, reached the next hop. On that path the hops wait for each other: open all of them at the same time. A refusal
+// is a *protocol.Error. ctx bounds the opening only; end the session with [HopStream.Close].
+func (h *Host) OpenHop(ctx context.Context, hop protocol.Hop, o *protocol.Open) (*HopStream, error) {
+	pi, err := hopInfo(&hop)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	s, stop, err := h.open(ctx, pi, SessionProtocol, sessionLimits)
+	if err != nil {
+		return nil, hopError(&hop, err)
+	}
+	hs := &HopStream{s: s, hop: hop}
+	if err = s.WriteFrame(o); err == nil {
+		err = expect(s, &hs.opened)
+	}
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err == nil && (hs.opened.Session != o.Session || hs.opened.Epoch != o.Epoch) {
+		err = protocol.Errorf(protocol.CodeBadFrame, "the answer to Open is for another session")
+	}
+	if err != nil {
+		s.Reset(network.StreamNoError)
+		return nil, hopError(&hop, typed("open a session at", pi.ID, err))
+	}
+	hs.free = h.protect(pi.ID, "hop "+o.Session.String())
+	return hs, nil
+}
+
+// hopError names the shard. A refusal of the hop's own names it already.
+func hopError(hop *protocol.Hop, err error) error {
+	var wire *protocol.Error
+	if errors.As(err, &wire) && wire.Layers.Len() > 0 {
+		return err
+	}
+	return fmt.Errorf("shard %s: %w", hop.Layers, err)
+}
+
+// Hop returns the hop that the stream goes to.
+func (hs *HopStream) Hop() protocol.Hop { return hs.hop }
+
+// Opened returns the hop's answer to Open.
+func (hs *HopStream) Opened() protocol.Opened { return hs.opened }
+
+// Send sends *protocol.Step, *protocol.IntermediateResult or *protocol.Truncate; the frame is free when it returns.
+// It blocks while the hop is behind.
+func (hs *HopStream) Send(f protocol.Frame) error { return hs.s.WriteFrame(f) }
+
+// Recv returns the next *protocol.IntermediateResult, *protocol.Truncate or *protocol.Error of the hop. The first two
+// are valid until the next Recv. An Error does not end the stream by itself; an error returned does.
+func (hs *HopStream) Recv() (protocol.Frame, error) {
+	t, body, err := hs.s.Next()
+	if err == io.EOF {
+		err = hs.s.fail("read", errEnded)
+	}
+	if err != nil {
+		return nil, hopError(&hs.hop, err)
+	}
+	var f protocol.Frame
+	switch t {
+	case protocol.TypeIntermediateResult:
+		f = &hs.result
+	case protocol.TypeTruncate:
+		f = &hs.trunc
+	case protocol.TypeError:
+		f = new(protocol.Error)
+	default:
+		return nil, hopError(&hs.hop, protocol.Errorf(protocol.CodeBadFrame, "frame type %d is not an answer", t))
+	}
+	if err := hs.s.decode(body, f); err != nil {
+		return nil, hopError(&hs.hop, err)
+	}
+	return f, nil
+}
+
+// Bind closes the stream when ctx ends, which unblocks Send and Recv. stop undoes it.
+func (hs *HopStream) Bind(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, hs.Close)
+}
+
+// Close ends the session at the hop, which frees its KV memory. It unblocks Send and Recv and may be called twice.
+func (hs *HopStream) Close() {
+	hs.s.Reset(network.StreamNoError)
+	hs.free()
+}

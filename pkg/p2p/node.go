@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+
+package p2p
+
+import (
+	"context"
+
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+// Node is what a shard node serves; package engine has one, and cmd joins the two. All methods may be called
+// concurrently.
+type Node interface {
+	// Status says what the node serves and how busy it is. The host fills in Peer, Swarm, Version and Addrs.
+	Status() *protocol.Status
+
+	// Manifest returns the model's manifest, whose SHA-256 is Status().Model. The caller does not change it.
+	Manifest() []byte
+
+	// OpenSession reserves what o asks for or refuses with a *protocol.Error. The session's output goes to deliver,
+	// in order, from one goroutine at a time: *protocol.IntermediateResult and *protocol.Truncate to the next hop or
+	// the coordinator as the path says, *protocol.Error to the coordinator. deliver blocks while the receiver is
+	// slow, has encoded the frame when it returns, and keeps no reference to it. It must not be called from within
+	// OpenSession. After its first error the output has nowhere to go.
+	OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (Session, *protocol.Opened, error)
+}
+
+// Session is one session of a node.
+type Session interface {
+	// Submit queues *protocol.Step, *protocol.IntermediateResult or *protocol.Truncate; calls come in order, one at a
+	// time. The frame and everything it points to belong to the caller again when Submit returns: it copies what it
+	// keeps. It blocks while the queue is full, until ctx ends. A *protocol.Error refuses the frame and leaves the
+	// session as it was; any other error ends the session.
+	Submit(ctx context.Context, f protocol.Frame) error
+
+	// Close frees the session. No Submit runs or follows; deliver may still be running and then fails.
+	Close()
+}
+
+// Serve answers status, model and session requests with n. Call it once.
+func (h *Host) Serve(n Node) {
+	h.handle(StatusProtocol, controlLimits, func(_ context.Context, s *Stream) { h.serveStatus(n, s) })
+	h.handle(ModelProtocol, controlLimits, func(_ context.Context, s *Stream) { serveModel(n, s) })
+	h.handle(SessionProtocol, sessionLimits, func(ctx context.Context, s *Stream) { h.serveSession(ctx, n, s) })
+	h.handle(LinkProtocol, sessionLimits, func(ctx context.Context, s *Stream) { h.serveLink(s) })
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+
+package p2p
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.uber.org/zap"
+
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+// session is one hop's part of a session: the coordinator's stream, and on the direct path a link from the previous
+// hop and a link to the next.
+type session struct {
+	// Constant after construction.
+	h      *Host
+	log    *zap.Logger
+	open   *protocol.Open
+	coord  *Stream
+	node   Session
+	ctx    context.Context // ends with the coordinator's stream
+	cancel context.CancelFunc
+
+	next    atomic.Pointer[Stream] // link to the next hop
+	ready   atomic.Bool            // Opened is sent: inputs may come
+	linked  atomic.Bool            // the previous hop is attached
+	rejects atomic.Int32
+	lost    atomic.Bool // the loss of a link is reported
+
+	mu     sync.Mutex // guards all following fields
+	ended  bool
+	inputs sync.WaitGroup // the link's reader; Add only under mu while not ended
+}
+
+// serveSession owns a coordinator's stream from Open to its end.
+func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
+	var o protocol.Open
+	if err := h.readOpen(s, &o); err != nil {
+		refuse(s, &o, err)
+		return
+	}
+	ss := &session{h: h, open: &o, coord: s, log: h.cfg.Log.With(zap.Stringer("session", o.Session), zap.Uint32("epoch", uint32(o.Epoch)))}
+	ss.ctx, ss.cancel = context.WithCancel(ctx)
+	defer ss.cancel()
+	node, opened, err := n.OpenSession(&o, ss.deliver)
+	if err != nil {
+		refuse(s, &o, err)
+		return
+	}
+	ss.node = node
+	defer node.Close()
+	key := sessionKey{o.Session, o.Epoch, o.Index}
+	if !h.sessions.add(key, ss) {
+		refuse(s, &o, protocol.Errorf(protocol.CodeBadFrame, "session %s is open already: use a new ID or a higher epoch", o.Session))
+		return
+	}
+	defer ss.wait()
+	defer h.sessions.remove(key)
+	defer h.protect(s.Peer(), "session "+o.Session.String())()
+
+	// Attaching takes up to attachTimeout; meanwhile the coordinator may give up, which the reader below sees.
+	var attaching sync.WaitGroup
+	attaching.Go(func() {
+		if err := ss.attachNext(); err != nil {
+			ss.report(err)
+			ss.end()
+			return
+		}
+		ss.ready.Store(true)
+		if err := s.WriteFrame(opened); err != nil {
+			ss.end()
+		}
+	})
+	ss.log.Debug("session open", zap.Stringer("layers", ss.hop().Layers))
+	ss.read(s, ss.fromCoordinator())
+	ss.cancel()
+	attaching.Wait()
+	ss.log.Debug("session ended")
+}
+
+// readOpen reads and checks the first frame of a session's stream.
+func (h *Host) readOpen(s *Stream, o *protocol.Open) error {
+	s.limits.idle = frameTimeout
+	err := expect(s, o)
+	s.limits.idle = 0
+	if err != nil {
+		*o = protocol.Open{}
+		return err
+	}
+	if hop := o.Route[o.Index]; hop.Peer != h.ID().String() {
+		return protocol.Errorf(protocol.CodeBadFrame, "hop %d of the route is %s, not this node", o.Index, hop.Peer)
+	}
+	return nil
+}
+
+// refuse answers an Open that cannot be served and ends the stream.
+func refuse(s *Stream, o *protocol.Open, err error) {
+	e := wireError(err)
+	e.Session, e.Epoch = o.Session, o.Epoch
+	if e.Layers.Len() == 0 && len(o.Route) > 0 {
+		e.Layers = o.Route[o.Index].Layers
+	}
+	e.Peer = s.ns.Conn().LocalPeer().String()
+	if err := s.WriteFrame(&e); err != nil {
+		s.Reset(network.StreamProtocolViolation)
+		return
+	}
+	s.Close()
+}
+
+func (ss *session) hop() *protocol.Hop { return &ss.open.Route[ss.open.Index] }
+
+func (ss *session) direct() bool { return ss.open.Path == protocol.PathDirect }
+
+func (ss *session) last() bool { return int(ss.open.Index) == len(ss.open.Route)-1 }
+
+// fromCoordinator reports whether inputs come on the coordinator's stream.
+func (ss *session) fromCoordinator() bool { return !ss.direct() || ss.open.Index == 0 }
+
+// isPrevious reports whether p is the hop before this one.
+func (ss *session) isPrevious(p peer.ID) bool {
+	return ss.direct() && ss.open.Index > 0 && ss.open.Route[ss.open.Index-1].Peer == p.String()
+}
+
+// end unblocks the reader of the coordinator's stream; what was written is still delivered.
+func (ss *session) end() {
+	ss.cancel()
+	ss.coord.Close()
+}
+
+// wait stops the link's reader and waits for it, so that no Submit follows.
+func (ss *session) wait() {
+	ss.cancel()
+	ss.mu.Lock()
+	ss.ended = true
+	ss.mu.Unlock()
+	ss.inputs.Wait()
+}
+
+// enter registers a link's reader; the caller defers inputs.Done when it returns true.
+func (ss *session) enter() bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.ended || !ss.linked.CompareAndSwap(false, true) {
+		return false
+	}
+	ss.inputs.Add(1)
+	return true
+}
