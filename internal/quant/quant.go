@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // RowBytes returns the bytes of one row of cols elements.
@@ -62,10 +63,16 @@ func Dequantize(t Type, dst []float32, src []byte) error {
 	return nil
 }
 
-// Quantize writes src in blocks of type t to dst. The simple types round as GGML's reference quantisers do.
+// Quantize writes src in blocks of type t to dst. The simple types round as GGML's reference quantisers do. A block format refuses NaN
+// and infinity: they would spoil their whole block.
 func Quantize(t Type, dst []byte, src []float32) error {
 	if err := checkSizes(t, len(src), len(dst)); err != nil {
 		return fmt.Errorf("quantize: %w", err)
+	}
+	if t != F32 && t != F16 && t != BF16 {
+		if i := slices.IndexFunc(src, notFinite); i >= 0 {
+			return fmt.Errorf("quantize to %s: value %d is %v; only finite values fit", t, i, src[i])
+		}
 	}
 	switch t {
 	case F32:
@@ -99,6 +106,8 @@ func Quantize(t Type, dst []byte, src []float32) error {
 	}
 	return nil
 }
+
+func notFinite(x float32) bool { return math.Float32bits(x)&0x7f800000 == 0x7f800000 }
 
 func checkSizes(t Type, elems, bytes int) error {
 	if elems == 0 && bytes == 0 {
@@ -148,9 +157,9 @@ func minMax(x []float32) (lo, hi float32) {
 	return lo, hi
 }
 
-// inverse is 1/d, 0 for d = 0.
+// inverse is 1/d, 0 for a d so small that 1/d overflows. The smallest binary16 is far above that, so such a block is all zeros anyway.
 func inverse(d float32) float32 {
-	if d == 0 {
+	if max(d, -d) < 0x1p-126 {
 		return 0
 	}
 	return 1 / d

@@ -31,7 +31,7 @@ type Format struct {
 	BlockBytes int // bytes of one block
 }
 
-// formats lists the types this build can compute with. Types known only by name are in names.
+// formats lists the types this build can compute with. Types that can only be listed are in listed.
 var formats = map[Type]Format{
 	F32:  {"F32", 1, 4},
 	F16:  {"F16", 1, 2},
@@ -46,11 +46,29 @@ var formats = map[Type]Format{
 	Q6_K: {"Q6_K", 256, 210},
 }
 
-// names of types that exist in files but are not computed with, so that errors can name them.
-var names = map[Type]string{
-	9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
-	20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
-	29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+// listed are the types that exist in files but are not computed with, so that errors can name them and files can be listed and hashed.
+var listed = map[Type]Format{
+	9:  {"Q8_1", 32, 36},
+	10: {"Q2_K", 256, 84},
+	11: {"Q3_K", 256, 110},
+	15: {"Q8_K", 256, 292},
+	16: {"IQ2_XXS", 256, 66},
+	17: {"IQ2_XS", 256, 74},
+	18: {"IQ3_XXS", 256, 98},
+	19: {"IQ1_S", 256, 50},
+	20: {"IQ4_NL", 32, 18},
+	21: {"IQ3_S", 256, 110},
+	22: {"IQ2_S", 256, 82},
+	23: {"IQ4_XS", 256, 136},
+	24: {"I8", 1, 1},
+	25: {"I16", 1, 2},
+	26: {"I32", 1, 4},
+	27: {"I64", 1, 8},
+	28: {"F64", 1, 8},
+	29: {"IQ1_M", 256, 56},
+	34: {"TQ1_0", 256, 54},
+	35: {"TQ2_0", 256, 66},
+	39: {"MXFP4", 32, 17},
 }
 
 // Lookup returns the format of t and whether this build supports it.
@@ -59,13 +77,19 @@ func Lookup(t Type) (Format, bool) {
 	return f, ok
 }
 
+// Layout returns the block sizes of t, also of a type that can only be listed; false for an unknown one.
+func Layout(t Type) (Format, bool) {
+	if f, ok := formats[t]; ok {
+		return f, true
+	}
+	f, ok := listed[t]
+	return f, ok
+}
+
 // String returns GGML's name of the type, "type(99)" for an unknown one.
 func (t Type) String() string {
-	if f, ok := formats[t]; ok {
+	if f, ok := Layout(t); ok {
 		return f.Name
 	}
-	if n, ok := names[t]; ok {
-		return n
-	}
-	return "type(" + strconv.Itoa(int(t)) + ")"
+	return "type(" + strconv.FormatUint(uint64(t), 10) + ")"
 }
