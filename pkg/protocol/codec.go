@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
+	"slices"
 )
 
 // wireFrame is what every frame implements beside [Frame].
@@ -16,24 +18,38 @@ type wireFrame interface {
 	validate() error
 }
 
-// Append appends the frame behind its length as an unsigned varint. It allocates nothing when dst has room. A frame that breaks a limit or a rule
-// is an error, and dst is returned unchanged.
+// Append appends the frame behind its length as an unsigned varint. It allocates nothing when dst has room (and no text has to be
+// cut). A frame that breaks a limit or a rule is an error, and dst is returned unchanged.
 func Append(dst []byte, f Frame) ([]byte, error) {
-	// The length is not known before the body is written: leave room for the longest, then close the gap.
-	const room = binary.MaxVarintLen32
-	begin := len(dst)
-	b := append(dst, make([]byte, room)...)
-	b, err := AppendBody(b, f)
+	// The length is not known before the body is written. The tensor's size tells how many bytes it takes, nearly always:
+	// a large body is then not moved.
+	begin, tensor := len(dst), tensorBytes(f)
+	room := uvarintLen(tensor)
+	b, err := AppendBody(slices.Grow(dst, tensor+binary.MaxVarintLen32)[:begin+room], f)
 	if err != nil {
 		return dst, err
 	}
-	body := b[begin+room:]
-	var length [room]byte
-	n := binary.PutUvarint(length[:], uint64(len(body)))
-	copy(b[begin:], length[:n])
-	copy(b[begin+n:], body)
-	return b[:begin+n+len(body)], nil
+	size := len(b) - begin - room
+	if n := uvarintLen(size); n != room {
+		b = slices.Grow(b, n-room)[:begin+n+size]
+		copy(b[begin+n:], b[begin+room:begin+room+size])
+	}
+	binary.PutUvarint(b[begin:], uint64(size))
+	return b, nil
 }
+
+// tensorBytes is a lower bound of the body's size, near it when that is large.
+func tensorBytes(f Frame) int {
+	switch f := f.(type) {
+	case *IntermediateResult:
+		return len(f.Hidden) + len(f.LogitRows)
+	case *ModelChunk:
+		return len(f.Bytes)
+	}
+	return 0
+}
+
+func uvarintLen(n int) int { return (bits.Len64(uint64(n)|1) + 6) / 7 }
 
 // AppendBody appends the frame without its length.
 func AppendBody(dst []byte, f Frame) ([]byte, error) {
@@ -45,10 +61,11 @@ func AppendBody(dst []byte, f Frame) ([]byte, error) {
 		return dst, fmt.Errorf("encode %T: %w", f, err)
 	}
 	t := f.FrameType()
-	c := coder{b: dst, encoding: true}
+	c := newCoder(dst, true)
+	defer c.free()
 	c.array("frame", fieldCount(t), maxFields)
 	c.uint("type", uint64(t), maxType)
-	w.fields(&c)
+	w.fields(c)
 	if c.err == nil && len(c.b)-len(dst) > MaxFrame {
 		c.fail("frame of %d bytes, at most %d are allowed", len(c.b)-len(dst), MaxFrame)
 	}
@@ -65,8 +82,9 @@ const (
 
 // Peek returns a body's frame type without decoding the rest.
 func Peek(body []byte) (Type, error) {
-	c := coder{b: body}
-	return peek(&c)
+	c := newCoder(body, false)
+	defer c.free()
+	return peek(c)
 }
 
 func peek(c *coder) (Type, error) {
@@ -145,15 +163,16 @@ func DecodeInto(body []byte, f Frame) error {
 	if len(body) > MaxFrame {
 		return fmt.Errorf("decode: frame of %d bytes, at most %d are allowed", len(body), MaxFrame)
 	}
-	c := coder{b: body}
-	t, err := peek(&c)
+	c := newCoder(body, false)
+	defer c.free()
+	t, err := peek(c)
 	if err != nil {
 		return err
 	}
 	if t != f.FrameType() {
 		return fmt.Errorf("decode: frame of type %d, expected type %d", t, f.FrameType())
 	}
-	w.fields(&c)
+	w.fields(c)
 	if c.err == nil && len(c.b) > 0 {
 		c.fail("%d bytes behind the frame", len(c.b))
 	}

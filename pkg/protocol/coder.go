@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 )
 
 // ErrTruncated says that a frame ends before its fields do.
@@ -17,12 +18,27 @@ var ErrTruncated = errors.New("frame is truncated")
 var ErrNotCanonical = errors.New("frame is not in canonical encoding")
 
 // coder encodes to or decodes from msgpack. Each frame lists its fields once, by calling the coder's methods with pointers to them; after
-// the first error they do nothing. It is written by hand, not with msgpack/v5, because decoding has to be canonical, bounded
+// the first error the rest is of no effect. It is written by hand, not with msgpack/v5, because decoding has to be canonical, bounded
 // before allocation and free of allocations; tests check the bytes against msgpack/v5.
 type coder struct {
 	b        []byte // encoding: what is written; decoding: what is left
 	encoding bool
 	err      error
+}
+
+// coders is where coders rest: a decode step allocates none.
+var coders = sync.Pool{New: func() any { return new(coder) }}
+
+func newCoder(b []byte, encoding bool) *coder {
+	c := coders.Get().(*coder)
+	c.b, c.encoding, c.err = b, encoding, nil
+	return c
+}
+
+// free returns c, which then holds none of the caller's memory.
+func (c *coder) free() {
+	c.b, c.err = nil, nil
+	coders.Put(c)
 }
 
 func (c *coder) fail(format string, args ...any) {
@@ -59,7 +75,7 @@ func (c *coder) take(n int) []byte {
 	if c.err != nil {
 		return nil
 	}
-	b := c.b[:n]
+	b := c.b[:n:n] // who appends to a frame's bytes must not write into the body
 	c.b = c.b[n:]
 	return b
 }
@@ -310,10 +326,24 @@ func (c *coder) binLen(what string, limit int) int {
 	return int(n)
 }
 
-// text codes a string.
+// prose codes a string for people. The sender cuts and cleans it, so that no error stays untold for its wording; the
+// receiver is as strict as with any text.
+func (c *coder) prose(what string, v *string, limit int) {
+	if !c.encoding {
+		c.text(what, v, limit)
+		return
+	}
+	s := clean(*v, limit)
+	c.text(what, &s, limit)
+}
+
+// text codes a string of UTF-8 without control characters: a peer's words reach terminals and logs.
 func (c *coder) text(what string, v *string, limit int) {
 	if c.encoding {
 		switch n := len(*v); {
+		case !isClean(*v):
+			c.fail("%s holds control characters or is not UTF-8", what)
+			return
 		case n > limit:
 			c.fail("%s has %d bytes, at most %d are allowed", what, n, limit)
 			return
@@ -348,6 +378,9 @@ func (c *coder) text(what string, v *string, limit int) {
 	if b := c.take(int(n)); b != nil || n == 0 {
 		if string(b) != *v { // keeps a reused frame from allocating
 			*v = string(b)
+		}
+		if !isClean(*v) {
+			c.fail("%s holds control characters or is not UTF-8", what)
 		}
 	}
 }

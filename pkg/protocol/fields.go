@@ -19,10 +19,10 @@ func (*StatusRequest) fields(*coder) {}
 
 func (f *Status) fields(c *coder) {
 	c.text("peer", &f.Peer, MaxPeer)
-	c.text("version", &f.Version, MaxName)
+	c.prose("version", &f.Version, MaxName)
 	c.text("swarm", &f.Swarm, MaxSwarm)
 	c.fixed("model", f.Model[:])
-	c.text("model name", &f.ModelName, MaxName)
+	c.prose("model name", &f.ModelName, MaxName)
 	number(c, "layers of the model", &f.NLayers, MaxLayers)
 	codeRange(c, &f.Layers)
 	list(c, "numerics", &f.Numerics, MaxNumerics, func(c *coder, s *string) { c.text("numerics ID", s, MaxName) })
@@ -109,7 +109,7 @@ func (e *Error) fields(c *coder) {
 	codeSession(c, &e.Session, &e.Epoch)
 	number(c, "step", &e.Step, math.MaxUint32)
 	number(c, "code", &e.Code, math.MaxUint8)
-	c.text("message", &e.Message, MaxMessage)
+	c.prose("message", &e.Message, MaxMessage)
 	codeRange(c, &e.Layers)
 	c.text("peer", &e.Peer, MaxPeer)
 }

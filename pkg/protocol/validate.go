@@ -41,6 +41,9 @@ func (f *Open) validate() error {
 	}
 	next := 0
 	for i, h := range f.Route {
+		if h.Peer == "" {
+			return fmt.Errorf("hop %d of the route has no peer ID", i)
+		}
 		if h.Layers.From != next || h.Layers.Len() <= 0 {
 			return fmt.Errorf("hop %d of the route has layers %d to %d, expected the next ones from %d", i, h.Layers.From, h.Layers.To, next)
 		}
@@ -68,11 +71,14 @@ func (f *Attach) validate() error {
 	return nil
 }
 
-func (f *Step) validate() error { return validateRows(f.Tokens, f.Logits) }
+func (f *Step) validate() error { return validateRows(f.Position, f.Tokens, f.Logits) }
 
-func validateRows(tokens []TokenID, logits []uint32) error {
+func validateRows(position uint32, tokens []TokenID, logits []uint32) error {
 	if len(tokens) == 0 {
 		return errors.New("a step without rows")
+	}
+	if int64(position)+int64(len(tokens)) > MaxPositions {
+		return fmt.Errorf("%d rows from position %d, the last position is %d", len(tokens), position, MaxPositions)
 	}
 	for i, r := range logits {
 		if int(r) >= len(tokens) {
@@ -86,7 +92,7 @@ func validateRows(tokens []TokenID, logits []uint32) error {
 }
 
 func (f *IntermediateResult) validate() error {
-	if err := validateRows(f.Tokens, f.Logits); err != nil {
+	if err := validateRows(f.Position, f.Tokens, f.Logits); err != nil {
 		return err
 	}
 	size := f.DType.Size()
@@ -103,8 +109,24 @@ func (f *IntermediateResult) validate() error {
 	case len(f.LogitRows)%(4*n) != 0:
 		return fmt.Errorf("%d bytes of logits are not %d rows of float32", len(f.LogitRows), n)
 	}
-	if len(f.Hidden) > 0 && (len(f.Generated) > 0 || len(f.LogitRows) > 0) {
+	last := len(f.Hidden) == 0
+	switch {
+	case !last && (len(f.Generated) > 0 || len(f.LogitRows) > 0):
 		return errors.New("both hidden states and results of the last shard")
+	case last && f.Sample != (len(f.Generated) > 0):
+		return fmt.Errorf("%d generated tokens, a token asked for: %t", len(f.Generated), f.Sample)
+	case last && len(f.Logits) > 0 && len(f.LogitRows) == 0:
+		return fmt.Errorf("no logits of the %d wanted rows", len(f.Logits))
+	}
+	return validateHops(f.Hops)
+}
+
+// validateHops checks that timings are of shards that follow each other.
+func validateHops(hops []HopTiming) error {
+	for i, h := range hops {
+		if h.Layers.Len() <= 0 || i > 0 && h.Layers.From != hops[i-1].Layers.To {
+			return fmt.Errorf("timing %d is of layers %d to %d, not of the next hop", i, h.Layers.From, h.Layers.To)
+		}
 	}
 	return nil
 }
