@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+
+package layers_test
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/shardnode/shardnode/internal/kernel"
+	"github.com/shardnode/shardnode/models"
+	"github.com/shardnode/shardnode/pkg/gguf"
+	"github.com/shardnode/shardnode/pkg/layers"
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+// testdata returns a file of the reference data, or skips.
+func testdata(t *testing.T, elem ...string) string {
+	t.Helper()
+	root := os.Getenv("SHARDNODE_TESTDATA")
+	if root == "" {
+		t.Skip("SHARDNODE_TESTDATA is not set")
+	}
+	return filepath.Join(append([]string{root}, elem...)...)
+}
+
+// load makes a model of all layers of a file.
+func load(t testing.TB, f *gguf.File, opt layers.Options) *layers.Model {
+	t.Helper()
+	cfg, err := layers.ParseConfig(f.Meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loadRange(t, f, protocol.LayerRange{From: 0, To: cfg.NLayers}, opt)
+}
+
+func loadRange(t testing.TB, f *gguf.File, r protocol.LayerRange, opt layers.Options) *layers.Model {
+	t.Helper()
+	cfg, err := layers.ParseConfig(f.Meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := layers.Load(f, cfg, r, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+func demo(t testing.TB) *gguf.File {
+	t.Helper()
+	f, err := gguf.Parse(models.Demo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func openFile(t testing.TB, path string) *gguf.File {
+	t.Helper()
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// lastLogits runs tokens as one step and returns the logits of the last row.
+func lastLogits(t testing.TB, m *layers.Model, c *layers.Cache, tokens []protocol.TokenID) []float32 {
+	t.Helper()
+	var out layers.Output
+	if err := m.Forward(c, layers.Input{Tokens: tokens, Logits: []uint32{uint32(len(tokens) - 1)}}, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Logits
+}
+
+// TestDemoModelAgainstLlamaCpp compares the embedded model with llama.cpp's run of the same file, and with a run of its weights as float32.
+func TestDemoModelAgainstLlamaCpp(t *testing.T) {
+	t.Parallel()
+	var golden struct {
+		Prompts map[string]struct{ IDs []protocol.TokenID }
+		Files   map[string]map[string]map[string]struct {
+			Greedy []protocol.TokenID `json:"greedy32"`
+			Top    [][2]float64       `json:"top10"`
+		}
+	}
+	raw, err := os.ReadFile("testdata/demo-golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &golden); err != nil {
+		t.Fatal(err)
+	}
+	file := demo(t)
+	for _, mode := range []struct {
+		name      string
+		opt       layers.Options
+		tolerance float64
+	}{
+		{"f32", layers.Options{F32: true, Threads: runtime.NumCPU()}, 0.01},
+		{"default", layers.Options{Threads: runtime.NumCPU()}, 0.25},
+	} {
+		m := load(t, file, mode.opt)
+		for name, prompt := range golden.Prompts {
+			want := golden.Files[models.DemoName][mode.name][name]
+			cache := m.NewCache(len(prompt.IDs) + len(want.Greedy))
+			logits := lastLogits(t, m, cache, prompt.IDs)
+			worst := 0.0
+			for _, top := range want.Top {
+				worst = max(worst, math.Abs(float64(logits[int(top[0])])-top[1]))
+			}
+			if worst > mode.tolerance {
+				t.Errorf("%s %s: a top-10 logit is off by %.4f, at most %g is allowed", mode.name, name, worst, mode.tolerance)
+			}
+			same := 0
+			for _, id := range want.Greedy {
+				got := protocol.TokenID(kernel.ArgMax(logits))
+				if got != id {
+					// Two quantisations of the activations may differ where the two best are close; in float32 nothing may.
+					if gap := logits[got] - logits[id]; mode.name == "f32" || gap > 0.5 {
+						t.Errorf("%s %s: token %d is %d, want %d (gap %.3f)", mode.name, name, same, got, id, gap)
+					}
+					break
+				}
+				same++
+				logits = lastLogits(t, m, cache, []protocol.TokenID{id})
+			}
+			t.Logf("%s %s: worst top-10 difference %.4f, %d of %d greedy tokens", mode.name, name, worst, same, len(want.Greedy))
+		}
+	}
+}
+
+// TestEveryTensorType holds each type to the truth: the same file's weights dequantised and run in float32 (golden/README.md). The error of the
+// normal mode is one draw of rounding noise, and so is llama.cpp's: over the prompts of a type together it must be within 1.1 of llama.cpp's, for
+// one prompt alone within 1.2.
+func TestEveryTensorType(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(testdata(t, "golden", "llama4", "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden map[string]struct {
+		File    string
+		Prompts []struct {
+			Len         int
+			IDs, Greedy []protocol.TokenID
+			Gap         []float64 `json:"greedy_gap"`
+			Offset      int64     `json:"truth_offset"`
+			RMS         float64   `json:"llamacpp_rms"`
+		}
+	}
+	if err := json.Unmarshal(raw, &golden); err != nil {
+		t.Fatal(err)
+	}
+	if len(golden) < 11 {
+		t.Fatalf("%d types, want eleven", len(golden))
+	}
+	for name, g := range golden {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := openFile(t, testdata(t, "golden", "llama4", g.File))
+			truth, err := os.ReadFile(testdata(t, "golden", "llama4", "llama4-"+name+".logits.f32"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ours, theirs float64 // sums of squares
+			for _, p := range g.Prompts {
+				for _, f32 := range []bool{true, false} {
+					if f32 && p.Len > 64 && name != "Q4_K_M" {
+						continue // the all-F32 mode is the same code for every type: one long prompt is enough
+					}
+					m := load(t, file, layers.Options{F32: f32})
+					cache := m.NewCache(len(p.IDs) + len(p.Greedy))
+					logits := lastLogits(t, m, cache, p.IDs)
+					var sum, worst float64
+					for i, id := range p.Greedy {
+						for v, got := range logits {
+							at := p.Offset + int64(4*(i*len(logits)+v))
+							d := float64(got) - float64(math.Float32frombits(binary.LittleEndian.Uint32(truth[at:])))
+							sum += d * d
+							worst = max(worst, math.Abs(d))
+						}
+						if got := kernel.ArgMax(logits); got != int(id) && p.Gap[i] > 0.5 {
+							t.Errorf("prompt of %d, f32=%v: token %d is %d, want %d (gap %.2f)", p.Len, f32, i, got, id, p.Gap[i])
+						}
+						if i+1 < len(p.Greedy) {
+							logits = lastLogits(t, m, cache, []protocol.TokenID{id})
+						}
+					}
+					rms := math.Sqrt(sum / float64(len(p.Greedy)*len(logits)))
+					t.Logf("prompt of %d, f32=%v: RMS %.5f (llama.cpp %.5f), worst %.5f", p.Len, f32, rms, p.RMS, worst)
+					if f32 && worst > 1e-3 {
+						t.Errorf("prompt of %d: the F32 mode is off by %.5f, at most 0.001 is allowed", p.Len, worst)
+					}
+					if f32 {
+						continue
+					}
+					if rms > p.RMS*1.2 {
+						t.Errorf("prompt of %d: RMS error %.5f, at most %.5f is allowed", p.Len, rms, p.RMS*1.2)
+					}
+					ours += rms * rms
+					theirs += p.RMS * p.RMS
+				}
+			}
+			if ratio := math.Sqrt(ours / theirs); ratio > 1.1 {
+				t.Errorf("RMS error over all prompts is %.3f of llama.cpp's, at most 1.1 is allowed", ratio)
+			}
+		})
+	}
+}
