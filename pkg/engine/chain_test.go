@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+
+package engine_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/shardnode/shardnode/pkg/engine"
+	"github.com/shardnode/shardnode/pkg/layers"
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var testID = protocol.ModelID{1}
+
+// start runs an engine over a model until the test ends.
+func start(t testing.TB, m *layers.Model, change func(*engine.Config)) *engine.Engine {
+	t.Helper()
+	cfg := engine.Config{Model: m, ModelID: testID, Peer: "test-peer"}
+	if change != nil {
+		change(&cfg)
+	}
+	e, err := engine.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if s := e.Stats(); s.Sessions != 0 || s.KVUsed != 0 {
+			t.Errorf("after Run: %d sessions and %d bytes of KV memory are left", s.Sessions, s.KVUsed)
+		}
+	})
+	return e
+}
+
+// ranges cuts all layers of the test model before each of cuts.
+func ranges(cuts ...int) []protocol.LayerRange {
+	var rs []protocol.LayerRange
+	from := 0
+	for _, to := range append(cuts, testLayers) {
+		rs = append(rs, protocol.LayerRange{From: from, To: to})
+		from = to
+	}
+	return rs
+}
+
+// openFrame returns the frame that opens hop index of a route over rs.
+func openFrame(m *layers.Model, session byte, wire protocol.DType, rs []protocol.LayerRange, index, positions int) *protocol.Open {
+	o := &protocol.Open{
+		Session: protocol.SessionID{session}, Model: testID, Numerics: m.Numerics(wire), Wire: wire,
+		Index: uint32(index), Positions: uint32(positions),
+	}
+	for _, r := range rs {
+		o.Route = append(o.Route, protocol.Hop{Peer: "p", Layers: r})
+	}
+	return o
+}
+
+// node is an engine with its model.
+type node struct {
+	*engine.Engine
+	model *layers.Model
+}
+
+// chain is a session along nodes of one process: each hop delivers straight into the next.
+type chain struct {
+	t        testing.TB
+	sessions []*engine.Session
+	out      chan protocol.Frame // what reaches the coordinator, copied
+	id       protocol.SessionID
+	epoch    protocol.Epoch
+	step     uint32
+	position uint32
+}
+
+func openChain(t testing.TB, nodes []node, id byte, wire protocol.DType, rs []protocol.LayerRange, positions int, sampling protocol.Sampling) *chain {
+	t.Helper()
+	c := &chain{t: t, id: protocol.SessionID{id}, out: make(chan protocol.Frame, 256)}
+	if cached := c.open(nodes, wire, rs, positions, sampling); slices.Max(cached) != 0 {
+		t.Fatalf("fresh sessions have %v rows", cached)
+	}
+	return c
+}
+
+// open opens the chain's epoch at every hop and returns the rows each has already.
+func (c *chain) open(nodes []node, wire protocol.DType, rs []protocol.LayerRange, positions int, sampling protocol.Sampling) []uint32 {
+	c.t.Helper()
+	cached := make([]uint32, len(rs))
+	c.sessions = make([]*engine.Session, len(rs))
+	for i := len(rs) - 1; i >= 0; i-- {
+		deliver := func(f protocol.Frame) error {
+			c.out <- clone(f)
+			return nil
+		}
+		if i < len(rs)-1 {
+			next := c.sessions[i+1]
+			last := deliver
+			deliver = func(f protocol.Frame) error {
+				if f.FrameType() == protocol.TypeError {
+					return last(f)
+				}
+				return next.Submit(context.Background(), f)
+			}
+		}
+		o := openFrame(nodes[i].model, c.id[0], wire, rs, i, positions)
+		o.Epoch, o.Request.Sampling = c.epoch, sampling
+		s, opened, err := nodes[i].Open(o, deliver)
+		if err != nil {
+			c.t.Fatalf("open hop %d: %v", i, err)
+		}
+		if opened.Session != c.id || opened.Epoch != c.epoch || opened.KVBytes == 0 {
+			c.t.Fatalf("hop %d opened %+v", i, opened)
+		}
+		c.sessions[i], cached[i] = s, opened.CachedTo
+		c.t.Cleanup(s.Close)
+	}
+	return cached
+}
+
+// send submits a step over tokens.
+func (c *chain) send(tokens []protocol.TokenID, logits []uint32, sample bool) {
+	c.t.Helper()
+	err := c.sessions[0].Submit(context.Background(), &protocol.Step{
+		Session: c.id, Epoch: c.epoch, Step: c.step, Position: c.position, Tokens: tokens, Logits: logits, Sample: sample,
+	})
+	if err != nil {
+		c.t.Fatalf("step %d: %v", c.step, err)
+	}
+	c.step++
+	c.position += uint32(len(tokens))
+}
+
+func (c *chain) truncate(position uint32) {
+	c.t.Helper()
+	if err := c.sessions[0].Submit(context.Background(), &protocol.Truncate{Session: c.id, Epoch: c.epoch, Step: c.step, Position: position}); err != nil {
+		c.t.Fatalf("truncate to %d: %v", position, err)
+	}
+	c.step++
+	c.position = position
+}
+
+// recv returns the next result, which must be a plain one.
+func (c *chain) recv() *protocol.IntermediateResult {
+	c.t.Helper()
+	f := <-c.out
+	r, ok := f.(*protocol.IntermediateResult)
+	if !ok {
+		c.t.Fatalf("the route answered %T: %v", f, f)
+	}
+	return r
+}
+
+// clone copies a frame as the network would: the engine uses its buffers again.
+func clone(f protocol.Frame) protocol.Frame {
+	switch f := f.(type) {
+	case *protocol.IntermediateResult:
+		c := *f
+		c.Tokens, c.Logits, c.Generated = slices.Clone(f.Tokens), slices.Clone(f.Logits), slices.Clone(f.Generated)
+		c.Hidden, c.LogitRows, c.Hops = slices.Clone(f.Hidden), slices.Clone(f.LogitRows), slices.Clone(f.Hops)
+		return &c
+	case *protocol.Truncate:
+		c := *f
+		return &c
+	}
+	return f
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+
+// Package engine is the node side of a generation: it admits sessions, takes their inputs in order, and runs the one
+// step loop that owns every KV cache and calls the model. It does no network I/O and knows no libp2p: inputs come
+// through [Session.Submit], outputs leave through the function given to [Engine.Open]. Package p2p's streams are joined
+// to it by internal/node. All exported methods are safe for concurrent use; compute happens only in [Engine.Run].
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardnode/shardnode/pkg/layers"
+	"github.com/shardnode/shardnode/pkg/protocol"
+	"github.com/shardnode/shardnode/pkg/sampler"
+)
+
+// Engine holds the sessions of one loaded model.
+type Engine struct {
+	// Constant after construction.
+	cfg  Config
+	wake chan struct{} // capacity 1; a token means: look at runnable
+
+	// Owned by Run.
+	sampler *sampler.Sampler
+	forward layers.Output // of the step under way
+	wanted  []uint32      // rows whose logits forward holds
+
+	deliverers sync.WaitGroup // one per session that has not ended
+
+	mu       sync.Mutex // guards everything below, and the fields of sessions that say so
+	sessions map[protocol.SessionID]*Session
+	runnable []*Session // round robin: a session joins at the end; see [Session.schedule]
+	inputs   []*input   // free list, so that a step allocates nothing
+	kvUsed   int64      // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
+	draining bool
+	stopped  bool // Run has returned or is about to
+	stats    counters
+}
+
+// New returns an engine without sessions. Call Run to make it work.
+func New(cfg Config) (*Engine, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg.populate()
+	return &Engine{
+		cfg:      cfg,
+		wake:     make(chan struct{}, 1),
+		sessions: make(map[protocol.SessionID]*Session),
+		sampler:  sampler.New(cfg.Model.Config().Vocab),
+		stats:    counters{refusals: make(map[protocol.Code]uint64)},
+	}, nil
+}
+
+// Drain makes the engine refuse new sessions; those that are open go on. It cannot be undone.
+func (e *Engine) Drain() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.draining = true
+}
+
+// notify tells Run that a session may be runnable.
+func (e *Engine) notify() {
+	select {
+	case e.wake <- struct{}{}:
+	default: // Run already has a reason to look
+	}
+}
+
+// takeInput returns an input from the free list or a new one. e.mu is held.
+func (e *Engine) takeInput() *input {
+	if n := len(e.inputs); n > 0 {
+		in := e.inputs[n-1]
+		e.inputs = e.inputs[:n-1]
+		return in
+	}
+	return new(input)
+}
+
+// putInput returns an input to the free list. e.mu is held.
+func (e *Engine) putInput(in *input) {
+	if len(e.inputs) < maxFreeInputs && cap(in.hidden) <= maxFreeHidden {
+		e.inputs = append(e.inputs, in)
+	}
+}
+
+// expire ends sessions that nothing was heard of for too long. A session whose output the network does not take is
+// idle too: its input waits for ever.
+func (e *Engine) expire() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.cfg.Now()
+	for _, s := range e.sessions {
+		if s.running || s.scheduled || now.Sub(s.active) < e.cfg.Idle {
+			continue
+		}
+		e.stats.expired++
+		e.cfg.Log.Info("session expired", zap.Stringer("session", s.id), zap.Duration("idle", now.Sub(s.active)))
+		s.end(s.refuse(protocol.CodeSessionNotFound, "nothing was heard of the session for %s, its KV memory is freed: open it again", e.cfg.Idle.Round(time.Second)))
+	}
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+
+package engine
+
+import (
+	"go.uber.org/zap"
+
+	"github.com/shardnode/shardnode/pkg/protocol"
+	"github.com/shardnode/shardnode/pkg/sampler"
+)
+
+// Open reserves a session or refuses it with a *protocol.Error. An open session of the same ID and a lower epoch is
+// replaced: its handle drops everything from now on, and its rows stay if the hop's layers and the wire type are the
+// same and the reservation suffices ([protocol.Opened].CachedTo says how many; a truncate forgets them).
+//
+// deliver gets every output in order (IntermediateResult, Truncate, at last an Error if the engine ends the session),
+// from one goroutine of the session, never from the step loop; a frame is valid until deliver returns. It may block,
+// which stops this session only, and should return soon after [Session.Done] is closed. After its first error nothing
+// more is computed and only the closing Error is delivered, but the rows stay for a higher epoch.
+func (e *Engine) Open(o *protocol.Open, deliver func(protocol.Frame) error) (*Session, *protocol.Opened, error) {
+	hop, err := e.admit(o)
+	if err != nil {
+		return nil, nil, e.refused(o, hop, err)
+	}
+	s := newSession(e, o, hop, deliver)
+	kept, err := e.reserve(s, o)
+	if err != nil {
+		return nil, nil, e.refused(o, hop, err)
+	}
+	e.cfg.Log.Info("session open", zap.Stringer("session", s.id), zap.Uint32("epoch", uint32(s.epoch)),
+		zap.Stringer("layers", hop.Layers), zap.Uint32("positions", o.Positions), zap.Uint32("cached", kept))
+	return s, &protocol.Opened{Session: s.id, Epoch: s.epoch, KVBytes: uint64(s.kvBytes), CachedTo: kept}, nil
+}
+
+// admit checks what does not depend on other sessions.
+func (e *Engine) admit(o *protocol.Open) (hop protocol.Hop, err *protocol.Error) {
+	model := e.cfg.Model
+	cfg := model.Config()
+	if int64(o.Index) >= int64(len(o.Route)) {
+		return hop, protocol.Errorf(protocol.CodeBadFrame, "hop %d of a route with %d hops", o.Index, len(o.Route))
+	}
+	hop = o.Route[o.Index]
+	if o.Model != e.cfg.ModelID {
+		return hop, protocol.Errorf(protocol.CodeWrongModel, "this node serves model %s, not %s: choose nodes of one model", e.cfg.ModelID.Short(), o.Model.Short())
+	}
+	if o.Wire.Size() == 0 {
+		return hop, protocol.Errorf(protocol.CodeBadFrame, "wire type %s: want f32 or f16", o.Wire)
+	}
+	if want := model.Numerics(o.Wire); o.Numerics != want {
+		return hop, protocol.Errorf(protocol.CodeWrongNumerics, "this node computes with %s, not %q: start all nodes with the same --kv and numerics", want, o.Numerics)
+	}
+	at := 0
+	for _, h := range o.Route {
+		if h.Layers.From != at || !h.Layers.Valid(cfg.NLayers) {
+			return hop, protocol.Errorf(protocol.CodeBadFrame, "the route's hops do not tile layers 0-%d in order: layers %s come after layer %d", cfg.NLayers-1, h.Layers, at-1)
+		}
+		at = h.Layers.To
+	}
+	if at != cfg.NLayers {
+		return hop, protocol.Errorf(protocol.CodeBadFrame, "the route ends at layer %d, the model at layer %d", at-1, cfg.NLayers-1)
+	}
+	if !model.Range().Contains(hop.Layers) {
+		return hop, protocol.Errorf(protocol.CodeWrongLayers, "this node holds layers %s, not %s: ask its status again", model.Range(), hop.Layers)
+	}
+	if o.Positions == 0 || int64(o.Positions) > int64(cfg.Context) {
+		return hop, protocol.Errorf(protocol.CodeTooLong, "%d positions: the model's context is %d, reserve 1 to %d", o.Positions, cfg.Context, cfg.Context)
+	}
+	if bad := sampler.Validate(o.Request.Sampling); bad != nil {
+		return hop, protocol.Errorf(protocol.CodeBadFrame, "sampling parameters: %v", bad)
+	}
+	return hop, nil
+}
+
+// reserve takes a session slot and KV memory for s, or the rows of the session it replaces, and starts s.
+func (e *Engine) reserve(s *Session, o *protocol.Open) (kept uint32, err *protocol.Error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.draining || e.stopped {
+		return 0, protocol.Errorf(protocol.CodeDraining, "this node is leaving: choose another")
+	}
+	old := e.sessions[s.id]
+	if old == nil {
+		if len(e.sessions) >= e.cfg.MaxSessions {
+			return 0, protocol.Errorf(protocol.CodeBusy, "all %d session slots are in use: choose another node or try later", e.cfg.MaxSessions)
+		}
+		if s.kv, err = e.newKV(s, o, 0); err != nil {
+			return 0, err
+		}
+		s.order = order{session: s.id, epoch: s.epoch, limit: o.Positions}
+	} else {
+		if _, err = old.order.reopen(s.epoch, 0, o.Positions); err != nil {
+			return 0, err
+		}
+		if old.kv.serves(s.layers, s.wire, o.Positions) {
+			s.kv, old.kv = old.kv, nil
+			kept = min(s.kv.rows, o.Positions)
+		} else {
+			var freed int64
+			if !old.running {
+				freed = old.kv.bytes
+			}
+			if s.kv, err = e.newKV(s, o, freed); err != nil {
+				return 0, err
+			}
+		}
+		s.order, _ = old.order.reopen(s.epoch, kept, o.Positions)
+		old.replaced = true
+		old.end(nil)
+	}
+	s.kv.owner = s
+	s.kvBytes = s.kv.bytes
+	e.sessions[s.id] = s
+	e.deliverers.Go(s.deliverLoop)
+	return kept, nil
+}
+
+// newKV reserves KV memory; freed bytes are about to be returned by a session that s replaces. e.mu is held.
+func (e *Engine) newKV(s *Session, o *protocol.Open, freed int64) (*kv, *protocol.Error) {
+	k := &kv{layers: s.layers, wire: s.wire, limit: o.Positions}
+	k.bytes = e.cfg.Model.KVBytes(int(o.Positions))
+	if s.last() {
+		k.bytes += int64(o.Positions) * 4 // the history
+	}
+	if used := e.kvUsed - freed; k.bytes > e.cfg.KVBudget-used {
+		return nil, protocol.Errorf(protocol.CodeBusy, "%d positions need %d KiB of KV memory, %d of %d KiB are free: reserve fewer, choose another node or try later",
+			o.Positions, (k.bytes+1023)/1024, (e.cfg.KVBudget-used)/1024, e.cfg.KVBudget/1024)
+	}
+	k.cache = e.cfg.Model.NewCache(int(o.Positions))
+	if s.last() {
+		k.history = make([]protocol.TokenID, 0, o.Positions)
+	}
+	e.kvUsed += k.bytes
+	return k, nil
+}
+
+// refused counts a refusal and completes its error.
+func (e *Engine) refused(o *protocol.Open, hop protocol.Hop, err *protocol.Error) error {
+	err.Session, err.Epoch, err.Peer, err.Layers = o.Session, o.Epoch, e.cfg.Peer, hop.Layers
+	e.mu.Lock()
+	e.stats.refusals[err.Code]++
+	e.mu.Unlock()
+	e.cfg.Log.Info("session refused", zap.Stringer("session", o.Session), zap.Stringer("code", err.Code), zap.String("reason", err.Message))
+	return err
+}
