@@ -11,12 +11,12 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// Stream is the coordinator's stream to one hop. Send and Recv may be called by different goroutines; frames returned by Recv
-// belong to the caller. Close ends the session at that hop and unblocks Recv.
+// Stream is the coordinator's stream to one hop. Send and Recv may be called by different goroutines; a frame returned by Recv is valid until the
+// next Recv. Close ends the session at that hop and unblocks Recv.
 type Stream interface {
 	Send(protocol.Frame) error
 	Recv() (protocol.Frame, error)
-	Close() error
+	Close()
 }
 
 // Dialer opens a session at one hop and returns when the hop has reserved it (or refused: a *protocol.Error).
@@ -70,6 +70,12 @@ type opened struct {
 	stream Stream
 }
 
+// received is the driver's own event: a result whose frame is the reader's again once taken is signalled.
+type received struct {
+	EventResult
+	taken chan<- struct{}
+}
+
 func (g *generation) run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -85,12 +91,17 @@ func (g *generation) run(ctx context.Context) {
 		case <-ctx.Done():
 			event = EventCancel{Err: context.Cause(ctx)}
 		}
-		if o, ok := event.(opened); ok {
-			g.streams[o.Hop] = o.stream
-			g.read(o.Hop, o.stream)
-			event = o.EventOpened
+		switch e := event.(type) {
+		case opened:
+			g.streams[e.Hop] = e.stream
+			g.read(e.Hop, e.stream)
+			g.do(openCtx, g.state.Apply(time.Now(), e.EventOpened))
+		case received:
+			g.do(openCtx, g.state.Apply(time.Now(), e.EventResult))
+			e.taken <- struct{}{}
+		default:
+			g.do(openCtx, g.state.Apply(time.Now(), event))
 		}
-		g.do(openCtx, g.state.Apply(time.Now(), event))
 	}
 }
 
@@ -138,7 +149,7 @@ func (g *generation) open(ctx context.Context, hop int) {
 			return
 		}
 		if !g.send(opened{EventOpened{Hop: hop}, stream}) {
-			_ = stream.Close() // the generation ended while this hop opened
+			stream.Close() // the generation ended while this hop opened
 		}
 	})
 }
@@ -146,14 +157,16 @@ func (g *generation) open(ctx context.Context, hop int) {
 // read turns the frames of an open hop into events until the stream ends.
 func (g *generation) read(hop int, stream Stream) {
 	g.readers.Go(func() {
+		taken := make(chan struct{}, 1)
 		for {
 			frame, err := stream.Recv()
 			if err == nil {
 				switch f := frame.(type) {
 				case *protocol.IntermediateResult:
-					if !g.send(EventResult{Hop: hop, Result: f}) {
+					if !g.send(received{EventResult{Hop: hop, Result: f}, taken}) {
 						return
 					}
+					<-taken
 					continue
 				case *protocol.Error:
 					err = f
@@ -182,7 +195,7 @@ func (g *generation) close() {
 	var wg sync.WaitGroup
 	for _, s := range g.streams {
 		if s != nil {
-			wg.Go(func() { _ = s.Close() })
+			wg.Go(s.Close)
 		}
 	}
 	wg.Wait()

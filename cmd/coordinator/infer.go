@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shardnode/shardnode/internal/client"
+	"github.com/shardnode/shardnode/internal/cmdline"
+	"github.com/shardnode/shardnode/pkg/pipeline"
+	"github.com/shardnode/shardnode/pkg/protocol"
+	"github.com/shardnode/shardnode/pkg/sampler"
+)
+
+// inferOptions are the flags of `coordinator infer`.
+type inferOptions struct {
+	swarm swarmOptions
+	model string
+
+	maxTokens   uint32
+	sampling    protocol.Sampling
+	stop        []string
+	raw         bool
+	asJSON      bool
+	verbose     bool
+	logitsOut   string
+	path        string
+	wire        string
+	kv          string
+	chunk       int
+	stepTimeout time.Duration
+}
+
+func newInfer() *cobra.Command {
+	o := &inferOptions{}
+	cmd := &cobra.Command{
+		Use:   "infer PROMPT",
+		Short: "Generate through the swarm and print tokens as they come",
+		Long: `Generate through the swarm and print tokens as they come. PROMPT may be - to read it from standard input.
+
+The answer goes to stdout, everything else to stderr. The model's chat template is applied where it has one; --raw sends the
+prompt as it is. With temperature 0, the default, the same prompt always gives the same tokens; with a temperature, the same
+--seed does.`,
+		Example: `  coordinator infer "What is AI?"
+  coordinator infer --temperature 0.7 --top-p 0.9 --seed 1 --raw "Once upon a time"
+  coordinator infer --json "What is AI?" | jq .overhead_ms_per_token`,
+		Args: exactArgs(1, `one prompt: coordinator infer "What is AI?"`),
+		RunE: func(cmd *cobra.Command, args []string) error { return infer(cmd, o, args[0]) },
+	}
+	o.swarm.register(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.model, "model", "", "which model, by name or ID prefix, when the swarm serves several")
+	f.Uint32Var(&o.maxTokens, "max-tokens", 256, "tokens to generate at the most")
+	f.Float32Var(&o.sampling.Temperature, "temperature", 0, "0 takes the likeliest token; higher is more varied")
+	f.Uint32Var(&o.sampling.TopK, "top-k", 0, "keep the k likeliest tokens (0: all)")
+	f.Float32Var(&o.sampling.TopP, "top-p", 1, "keep the likeliest tokens with this much probability together")
+	f.Float32Var(&o.sampling.MinP, "min-p", 0, "drop tokens less likely than this part of the likeliest")
+	f.Float32Var(&o.sampling.RepeatPenalty, "repeat-penalty", 1, "above 1 makes recent tokens less likely")
+	f.Uint64Var(&o.sampling.Seed, "seed", 0, "of the random draws")
+	f.StringArrayVar(&o.stop, "stop", nil, "end the answer before this text; repeatable")
+	f.BoolVar(&o.raw, "raw", false, "no chat template; special tokens in the prompt are read as such")
+	f.BoolVar(&o.asJSON, "json", false, "print one JSON object (docs/cli.md) when done")
+	f.BoolVar(&o.verbose, "verbose", false, "show request, route, each shard's time and the totals on stderr")
+	f.StringVar(&o.logitsOut, "logits-out", "", "write the logits of each drawn token to this .npy file: float32 [tokens][vocabulary]")
+	f.StringVar(&o.path, "path", "direct", "how hidden states travel: direct (shard to shard) or relay (through the coordinator)")
+	f.StringVar(&o.wire, "wire", "f32", "element type of hidden states on the wire: f32 (exact) or f16 (half the bytes)")
+	f.StringVar(&o.kv, "kv", "", "element type of the KV cache the route must have: f16 or f32 (default: what the nodes serve)")
+	f.IntVar(&o.chunk, "prefill-chunk", 64, "prompt rows of one prefill step; changes the speed, never the answer")
+	f.DurationVar(&o.stepTimeout, "step-timeout", time.Minute, "fail when a step has no answer for this long")
+	return cmd
+}
+
+// request checks the flags and returns what to ask for.
+func (o *inferOptions) request(prompt string) (*client.Request, error) {
+	if err := sampler.Validate(o.sampling); err != nil {
+		return nil, &cmdline.UsageError{Err: err}
+	}
+	req := &client.Request{
+		Prompt: prompt, Raw: o.raw, MaxTokens: o.maxTokens, Sampling: o.sampling, Stop: o.stop,
+		ChunkRows: o.chunk, StepTimeout: o.stepTimeout,
+	}
+	switch o.path {
+	case "direct":
+	case "relay":
+		req.Path = protocol.PathRelay
+	default:
+		return nil, cmdline.Usagef("--path %q: want direct or relay", o.path)
+	}
+	if o.chunk < 1 || o.chunk > 512 {
+		return nil, cmdline.Usagef("--prefill-chunk %d: want 1 to 512", o.chunk)
+	}
+	for _, s := range o.stop {
+		if s == "" {
+			return nil, cmdline.Usagef("--stop: an empty text would stop at once")
+		}
+	}
+	if o.maxTokens < 1 {
+		return nil, cmdline.Usagef("--max-tokens %d: want at least 1", o.maxTokens)
+	}
+	if o.logitsOut != "" {
+		req.Logits = pipeline.LogitsDrawn
+	}
+	return req, nil
+}
+
+// selector says which model and numerics the route must have.
+func (o *inferOptions) selector() (client.Selector, error) {
+	s := client.Selector{Model: o.model}
+	var err error
+	if s.Wire, err = protocol.ParseDType(o.wire); err != nil {
+		return s, cmdline.Usagef("--wire: %v", err)
+	}
+	if o.kv != "" {
+		if s.KV, err = protocol.ParseDType(o.kv); err != nil {
+			return s, cmdline.Usagef("--kv: %v", err)
+		}
+	}
+	return s, nil
+}
+
+func infer(cmd *cobra.Command, o *inferOptions, prompt string) error {
+	ctx := cmd.Context()
+	prompt, err := readPrompt(cmd.InOrStdin(), prompt)
+	if err != nil {
+		return err
+	}
+	req, err := o.request(prompt)
+	if err != nil {
+		return err
+	}
+	selector, err := o.selector()
+	if err != nil {
+		return err
+	}
+	c, err := o.swarm.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	progress := newProgress(cmd.ErrOrStderr(), o.verbose)
+	target, err := findTarget(ctx, c, selector, o.swarm.wait, progress)
+	if err != nil {
+		return err
+	}
+	result, err := generate(ctx, cmd, o, c, target, req, progress)
+	if o.asJSON && result != nil {
+		out := newInferResult(result, err)
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetEscapeHTML(false)
+		if encodeErr := encoder.Encode(out); encodeErr != nil {
+			return encodeErr
+		}
+	}
+	return err
+}
+
+// findTarget waits for a route and says on stderr when that takes long.
+func findTarget(ctx context.Context, c *client.Client, s client.Selector, wait time.Duration, p *progress) (*client.Target, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	target, err := c.Find(ctx, s, p.looking)
+	p.clear()
+	return target, err
+}
+
+func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *client.Client, target *client.Target, req *client.Request, p *progress) (*client.Result, error) {
+	model, err := c.Model(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	var logits *npyWriter
+	if o.logitsOut != "" {
+		if logits, err = createNPY(o.logitsOut, model.Tokenizer.Vocab()); err != nil {
+			return nil, err
+		}
+		defer logits.Close()
+	}
+	stdout := cmd.OutOrStdout()
+	obs := client.Observer{Started: p.started, Opened: p.opened, Step: p.step}
+	if !o.asJSON {
+		obs.Text = func(s string) { io.WriteString(stdout, s) }
+	}
+	if logits != nil {
+		obs.Logits = func(_ []int, rows []byte) { logits.Append(rows) }
+	}
+	result, err := c.Generate(ctx, target, model, req, obs)
+	if !o.asJSON {
+		fmt.Fprintln(stdout)
+	}
+	if result != nil {
+		p.done(result)
+	}
+	if logits != nil {
+		if closeErr := logits.Close(); err == nil {
+			err = closeErr
+		}
+	}
+	return result, err
+}
+
+// maxPrompt bounds a prompt read from standard input.
+const maxPrompt = 16 << 20
+
+func readPrompt(stdin io.Reader, prompt string) (string, error) {
+	if prompt != "-" {
+		return prompt, nil
+	}
+	if isTerminal(os.Stdout) && isTerminal(os.Stderr) {
+		fmt.Fprintln(os.Stderr, "reading the prompt from standard input; end with Ctrl-D")
+	}
+	raw, err := io.ReadAll(io.LimitReader(stdin, maxPrompt+1))
+	if err != nil {
+		return "", fmt.Errorf("read the prompt: %w", err)
+	}
+	if len(raw) > maxPrompt {
+		return "", fmt.Errorf("read the prompt: longer than %s", cmdline.FormatBytes(maxPrompt))
+	}
+	return string(raw), nil
+}

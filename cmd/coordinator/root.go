@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/shardnode/shardnode/internal/client"
+	"github.com/shardnode/shardnode/internal/cmdline"
+	"github.com/shardnode/shardnode/internal/statedir"
+	"github.com/shardnode/shardnode/internal/swarmkey"
+)
+
+const longHelp = `Find the shards of a model in a swarm and generate through them.
+
+  coordinator infer "What is AI?"           find the swarm, generate, print tokens as they come
+  coordinator swarm                         who serves which layers
+  coordinator model inspect m.gguf          look into a GGUF file
+
+The coordinator needs no model file: metadata and tokenizer come from the swarm. Nodes of one machine or LAN are found with
+no configuration; elsewhere name one of them with --bootstrap. Each flag can also be set by an environment variable:
+--swarm-key is COORDINATOR_SWARM_KEY.`
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "coordinator",
+		Short: "Find the shards of a model in a swarm and generate through them",
+		Long:  longHelp,
+		Args:  cobra.NoArgs,
+	}
+	root.AddCommand(newInfer(), newSwarm(), newModel())
+	return root
+}
+
+// swarmOptions are the flags of every command that joins a swarm.
+type swarmOptions struct {
+	swarm     string
+	swarmKey  string
+	open      bool
+	bootstrap []string
+	noMDNS    bool
+	wait      time.Duration
+	debug     bool
+}
+
+func (o *swarmOptions) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.swarm, "swarm", "default", "name of the swarm")
+	f.StringVar(&o.swarmKey, "swarm-key", "", "file with the swarm's key")
+	f.BoolVar(&o.open, "open", false, "without a key, dial public addresses too")
+	f.StringSliceVar(&o.bootstrap, "bootstrap", nil, "multiaddr with /p2p/PEERID of a node of the swarm; repeatable")
+	f.BoolVar(&o.noMDNS, "no-mdns", false, "do not look for nodes by multicast nor on this machine: DHT only")
+	f.DurationVar(&o.wait, "wait", 10*time.Second, "how long to look for nodes")
+	f.BoolVar(&o.debug, "debug", false, "log what the network does, on stderr")
+}
+
+// dial joins the swarm.
+func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) {
+	key, err := swarmkey.Read(o.swarmKey)
+	if err != nil {
+		return nil, err
+	}
+	root, err := statedir.Root()
+	if err != nil {
+		return nil, err
+	}
+	log := zap.NewNop()
+	if o.debug {
+		cfg := zap.NewDevelopmentConfig()
+		if log, err = cfg.Build(); err != nil {
+			return nil, err
+		}
+	}
+	return client.Dial(ctx, client.Config{
+		Swarm: o.swarm, SwarmKey: key, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS,
+		StateRoot: root, Version: cmdline.ShortVersion(), Log: log,
+	})
+}
+
+// exactArgs is cobra.ExactArgs with a usage error that shows the form.
+func exactArgs(n int, form string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return cmdline.Usagef("want %s", form)
+		}
+		return nil
+	}
+}
+
+// isTerminal reports whether w is an interactive terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// milliseconds formats a duration the way every report of this program does.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return fmt.Sprintf("1 %s", noun)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shardnode/shardnode/internal/client"
+	"github.com/shardnode/shardnode/internal/cmdline"
+	"github.com/shardnode/shardnode/internal/swarmkey"
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+func newSwarm() *cobra.Command {
+	o := &swarmOptions{}
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "swarm",
+		Short: "List nodes, layer ranges, models and round-trip times, and the layers nobody serves",
+		Args:  exactArgs(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			ctx, cancel := context.WithTimeout(cmd.Context(), o.wait)
+			defer cancel()
+			view, err := c.Look(ctx)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(newSwarmResult(view))
+			}
+			return printSwarm(cmd, view)
+		},
+	}
+	o.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object (docs/cli.md)")
+	cmd.AddCommand(newKeyCommand())
+	return cmd
+}
+
+func newKeyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "new-key FILE",
+		Short: "Make a swarm key; give the file to every node and coordinator of the swarm",
+		Args:  exactArgs(1, "a file name: coordinator swarm new-key swarm.key"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := swarmkey.Create(args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; copy it to every machine of the swarm and start with --swarm-key %s\n", args[0], args[0])
+			return nil
+		},
+	}
+}
+
+// swarmResult is what `swarm --json` prints, documented in docs/cli.md.
+type swarmResult struct {
+	Swarm  string        `json:"swarm"`
+	Nodes  []nodeResult  `json:"nodes"`
+	Models []modelResult `json:"models"`
+}
+
+type nodeResult struct {
+	Peer     string   `json:"peer"`
+	Layers   string   `json:"layers"`
+	Model    string   `json:"model"`
+	ModelID  string   `json:"model_id"`
+	Numerics []string `json:"numerics"`
+	Version  string   `json:"version"`
+	RTTMS    float64  `json:"rtt_ms"`
+	StepMS   float64  `json:"step_ms"`
+	Sessions uint32   `json:"sessions"`
+	MaxSess  uint32   `json:"max_sessions"`
+	KVUsed   uint64   `json:"kv_used_bytes"`
+	KVMax    uint64   `json:"kv_max_bytes"`
+	Draining bool     `json:"draining"`
+	Addrs    []string `json:"addrs"`
+}
+
+type modelResult struct {
+	Model    string   `json:"model"`
+	ModelID  string   `json:"model_id"`
+	Layers   int      `json:"layers"`
+	Complete bool     `json:"complete"`
+	Missing  []string `json:"missing"`
+}
+
+func newSwarmResult(v *client.View) *swarmResult {
+	out := &swarmResult{Swarm: v.Swarm, Nodes: []nodeResult{}, Models: []modelResult{}}
+	for _, n := range v.Nodes {
+		s := n.Status
+		out.Nodes = append(out.Nodes, nodeResult{
+			Peer: s.Peer, Layers: s.Layers.String(), Model: s.ModelName, ModelID: s.Model.String(), Numerics: s.Numerics, Version: s.Version,
+			RTTMS: ms(n.RTT), StepMS: float64(s.StepNanos) / 1e6, Sessions: s.Sessions, MaxSess: s.MaxSess, KVUsed: s.KVUsed, KVMax: s.KVMax,
+			Draining: s.Draining, Addrs: s.Addrs,
+		})
+	}
+	for _, m := range v.Models {
+		r := modelResult{Model: m.Name, ModelID: m.ID.String(), Layers: m.NLayers, Complete: len(m.Missing) == 0, Missing: []string{}}
+		for _, l := range m.Missing {
+			r.Missing = append(r.Missing, l.String())
+		}
+		out.Models = append(out.Models, r)
+	}
+	return out
+}
+
+func printSwarm(cmd *cobra.Command, v *client.View) error {
+	w := cmd.OutOrStdout()
+	if len(v.Nodes) == 0 {
+		fmt.Fprintf(w, "no nodes in swarm %q\n", v.Swarm)
+		return fmt.Errorf("nobody found; start a node with: shardnode --layers 0-7, or name one with --bootstrap")
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "LAYERS\tMODEL\tPEER\tRTT\tSTEP\tSESSIONS\tKV\tVERSION")
+	for _, n := range v.Nodes {
+		s := n.Status
+		fmt.Fprintf(t, "%s\t%s (%s)\t%s\t%.1f ms\t%.1f ms\t%d/%d\t%s of %s\t%s\n", s.Layers, s.ModelName, s.Model.Short(), s.Peer, ms(n.RTT), float64(s.StepNanos)/1e6,
+			s.Sessions, s.MaxSess, cmdline.FormatBytes(int64(s.KVUsed)), cmdline.FormatBytes(int64(s.KVMax)), s.Version)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, m := range v.Models {
+		if len(m.Missing) == 0 {
+			fmt.Fprintf(w, "%s (%s): all %d layers are served\n", m.Name, m.ID.Short(), m.NLayers)
+		} else {
+			fmt.Fprintf(w, "%s (%s): nobody serves layers %s of %d; start a node with: shardnode --layers %s\n", m.Name, m.ID.Short(), joinRanges(m.Missing), m.NLayers, m.Missing[0])
+		}
+	}
+	return nil
+}
+
+func joinRanges(ranges []protocol.LayerRange) string {
+	s := ""
+	for i, r := range ranges {
+		if i > 0 {
+			s += ", "
+		}
+		s += r.String()
+	}
+	return s
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shardnode/shardnode/internal/cmdline"
+)
+
+const longHelp = `Serve a range of a model's transformer layers to a swarm.
+
+  shardnode --layers 0-7                    of the embedded 32-layer demo model
+  shardnode --layers 0-15 --model m.gguf    of a GGUF file; only these layers are read
+
+Nodes and coordinators of one machine or LAN find each other by themselves. Elsewhere, give each node the address of
+one other with --bootstrap; a node logs its own addresses at start. Then, from any machine:
+
+  coordinator infer "What is AI?"
+
+Each flag can also be set by an environment variable: --swarm-key is SHARDNODE_SWARM_KEY.`
+
+// options are the daemon's flags.
+type options struct {
+	layers      string
+	model       string
+	listen      []string
+	announce    []string
+	bootstrap   []string
+	swarm       string
+	swarmKey    string
+	open        bool
+	noMDNS      bool
+	threads     int
+	kv          string
+	context     int
+	maxSessions int
+	kvBudget    cmdline.ByteSize
+	dataDir     string
+	logLevel    string
+	logJSON     bool
+}
+
+func newRoot() *cobra.Command {
+	o := &options{kvBudget: 1 << 30}
+	cmd := &cobra.Command{
+		Use:     "shardnode --layers FIRST-LAST",
+		Short:   "Serve a range of a model's layers to a swarm",
+		Long:    longHelp,
+		Args:    noArgs,
+		Example: "  shardnode --layers 8-15",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.layers, "layers", "", "layers to serve, both ends included, counted from 0: 8-15")
+	f.StringVar(&o.model, "model", "", "GGUF file (default: the embedded demo model)")
+	f.StringSliceVar(&o.listen, "listen", nil, "multiaddr to listen on; repeatable (default: every interface, a port chosen once and kept)")
+	f.StringSliceVar(&o.announce, "announce", nil, "multiaddr that others reach this node at, when it differs; repeatable")
+	f.StringSliceVar(&o.bootstrap, "bootstrap", nil, "multiaddr with /p2p/PEERID of a node of the swarm; repeatable")
+	f.StringVar(&o.swarm, "swarm", "default", "name of the swarm")
+	f.StringVar(&o.swarmKey, "swarm-key", "", "file with the swarm's key (make one: coordinator swarm new-key FILE)")
+	f.BoolVar(&o.open, "open", false, "without a key, serve public addresses too: anybody may use this node")
+	f.BoolVar(&o.noMDNS, "no-mdns", false, "do not look for peers, nor be found, by multicast or on this machine: DHT only")
+	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "compute threads")
+	f.StringVar(&o.kv, "kv", "f16", "element type of the KV cache: f16 or f32")
+	f.IntVar(&o.context, "context", 0, "positions of one session at the most (default: the model's context)")
+	f.IntVar(&o.maxSessions, "max-sessions", 64, "sessions at the most")
+	f.Var(&o.kvBudget, "kv-budget", "memory for all KV caches")
+	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")
+	cmd.AddCommand(newHealth())
+	return cmd
+}
+
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return cmdline.Usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// validate returns the first problem that the flags alone show.
+func (o *options) validate() error {
+	switch {
+	case o.layers == "":
+		return cmdline.Usagef("which layers? Pass for example --layers 0-7")
+	case o.threads < 1 || o.threads > 1024:
+		return cmdline.Usagef("--threads %d: want 1 to 1024", o.threads)
+	case o.maxSessions < 1:
+		return cmdline.Usagef("--max-sessions %d: want at least 1", o.maxSessions)
+	case o.context < 0:
+		return cmdline.Usagef("--context %d: want a positive number of tokens", o.context)
+	case o.swarm == "" || len(o.swarm) > 64:
+		return cmdline.Usagef("--swarm %q: want a name of 1 to 64 bytes", o.swarm)
+	case o.open && o.swarmKey != "":
+		return cmdline.Usagef("--open is for nodes without a key; with --swarm-key public addresses are served anyway")
+	}
+	return nil
+}
+
+// startLine is the one line a person looks for.
+func startLine(layers, model, peer string) string {
+	return fmt.Sprintf("serving layers %s of %s as %s", layers, model, peer)
+}

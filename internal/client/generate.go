@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/shardnode/shardnode/pkg/pipeline"
+	"github.com/shardnode/shardnode/pkg/protocol"
+	"github.com/shardnode/shardnode/pkg/tokenizer"
+)
+
+// Request is one generation.
+type Request struct {
+	Prompt    string             // text; the chat template makes it a user's message unless Raw
+	Tokens    []protocol.TokenID // in place of Prompt
+	Raw       bool
+	MaxTokens uint32
+	Sampling  protocol.Sampling
+	Stop      []string // texts that end the answer
+
+	Path        protocol.Path
+	ChunkRows   int           // 0: the default
+	StepTimeout time.Duration // 0: the default
+	Logits      pipeline.LogitsWanted
+}
+
+// Observer sees a generation as it goes. Nil functions are skipped; all are called from one goroutine.
+type Observer struct {
+	Started func(t *Target, requestID string, prompt []protocol.TokenID)
+	Opened  func(*pipeline.Report)
+	Step    func([]protocol.HopTiming)
+	Text    func(string)
+	Logits  func(positions []int, rows []byte)
+}
+
+// Result is what a generation gave, complete or not.
+type Result struct {
+	RequestID    string
+	Target       *Target
+	Path         protocol.Path
+	Prompt       string
+	PromptTokens []protocol.TokenID
+	Text         string
+	Tokens       []protocol.TokenID
+	Report       *pipeline.Report
+}
+
+// Generate runs one generation over the target's route. When it fails on the way, the result holds what was generated until then, beside
+// the error.
+func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request, obs Observer) (*Result, error) {
+	tokens, err := m.promptTokens(req)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Target: t, Path: req.Path, Prompt: req.Prompt, PromptTokens: tokens}
+	var session protocol.SessionID
+	var id [8]byte
+	if _, err := rand.Read(session[:]); err != nil {
+		return nil, fmt.Errorf("make a session ID: %w", err)
+	}
+	if _, err := rand.Read(id[:]); err != nil {
+		return nil, fmt.Errorf("make a request ID: %w", err)
+	}
+	r.RequestID = hex.EncodeToString(id[:])
+	if obs.Started != nil {
+		obs.Started(t, r.RequestID, tokens)
+	}
+	text := newTextStream(m.Tokenizer, req.Stop)
+	show := func() {
+		if s := text.take(); s != "" && obs.Text != nil {
+			obs.Text(s)
+		}
+	}
+	state, err := pipeline.Generate(ctx, dialer{c}, pipeline.Config{
+		Session: session, Model: t.Model, Numerics: t.Numerics, Wire: t.Wire, Path: req.Path, Route: t.Hops, Context: t.Context,
+		ChunkRows: req.ChunkRows, StepTimeout: req.StepTimeout, Logits: req.Logits, End: m.Tokenizer.IsEnd,
+		Stop: func(generated []protocol.TokenID) bool { return text.feed(generated[len(generated)-1]) },
+	}, protocol.InferenceRequest{
+		RequestID: r.RequestID, Prompt: req.Prompt, Tokens: tokens, MaxTokens: req.MaxTokens, Sampling: req.Sampling,
+	}, pipeline.Observer{
+		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits,
+		Token: func(protocol.TokenID) { show() },
+	})
+	if state == nil {
+		return nil, err
+	}
+	text.finish()
+	show()
+	r.Text, r.Tokens, r.Report = text.text.String(), state.Generated(), state.Report()
+	return r, err
+}
+
+// promptTokens is the prompt as the model reads it.
+func (m *Model) promptTokens(req *Request) ([]protocol.TokenID, error) {
+	switch {
+	case len(req.Tokens) > 0:
+		return req.Tokens, nil
+	case !req.Raw && m.templateErr != nil:
+		return nil, fmt.Errorf("chat template: %w; --raw goes around it", m.templateErr)
+	case req.Raw || m.Template == nil:
+		return m.Tokenizer.Encode(req.Prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+	}
+	text, err := m.Template.Render([]tokenizer.Message{{Role: "user", Content: req.Prompt}}, true)
+	if err != nil {
+		return nil, fmt.Errorf("chat template: %w; --raw goes around it", err)
+	}
+	// The template writes the model's own begin token where it wants one.
+	return m.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), nil
+}
+
+// dialer opens hops through the client's host.
+type dialer struct{ c *Client }
+
+func (d dialer) OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Open) (pipeline.Stream, error) {
+	s, err := d.c.host.OpenHop(ctx, hop, open)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+
+package client
+
+import (
+	"context"
+	"slices"
+
+	"github.com/shardnode/shardnode/pkg/discovery"
+)
+
+// View is what a coordinator sees of a swarm.
+type View struct {
+	Swarm    string
+	Nodes    []*discovery.Node
+	Models   []discovery.Model
+	Failures []*discovery.Failure
+}
+
+// Look returns the swarm as soon as some model is complete, or as it is when ctx ends.
+func (c *Client) Look(ctx context.Context) (*View, error) {
+	err := c.finder.Wait(ctx, func(d *discovery.Directory) bool {
+		return slices.ContainsFunc(d.Models(), func(m discovery.Model) bool { return len(m.Missing) == 0 })
+	})
+	if err != nil && ctx.Err() == nil {
+		return nil, err
+	}
+	d := c.finder.Directory()
+	return &View{Swarm: c.host.Swarm(), Nodes: d.Nodes(), Models: d.Models(), Failures: d.Failures()}, nil
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/multiformats/go-multiaddr"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardnode/shardnode/internal/control"
+	"github.com/shardnode/shardnode/pkg/discovery"
+	"github.com/shardnode/shardnode/pkg/engine"
+	"github.com/shardnode/shardnode/pkg/layers"
+	"github.com/shardnode/shardnode/pkg/p2p"
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+// Node is one shard node.
+type Node struct {
+	// Constant after construction.
+	cfg      Config
+	log      *zap.Logger
+	modelID  protocol.ModelID
+	model    *layers.Model
+	engine   *engine.Engine
+	host     *p2p.Host
+	finder   *discovery.Finder
+	numerics []string
+
+	ready atomic.Bool // advertised at least once
+}
+
+// New loads the layers and starts the host: the node listens when New returns, but answers only once Run runs.
+func New(cfg Config) (*Node, error) {
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	if cfg.KV == 0 {
+		cfg.KV = protocol.F16
+	}
+	n := &Node{cfg: cfg, log: cfg.Log, modelID: protocol.ModelID(cfg.Manifest.ID())}
+	modelConfig, err := layers.ParseConfig(cfg.File.Meta)
+	if err != nil {
+		return nil, err
+	}
+	if !cfg.Layers.Valid(modelConfig.NLayers) {
+		return nil, fmt.Errorf("layers %s: the model %s has %d layers, 0-%d", cfg.Layers, cfg.ModelName, modelConfig.NLayers, modelConfig.NLayers-1)
+	}
+	if cfg.Context > 0 {
+		modelConfig.Context = min(modelConfig.Context, cfg.Context)
+	}
+	n.model, err = layers.Load(cfg.File, modelConfig, cfg.Layers, layers.Options{Threads: max(1, cfg.Threads), KV: cfg.KV, Progress: cfg.Progress})
+	if err != nil {
+		return nil, err
+	}
+	if err := n.connect(); err != nil {
+		n.model.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// connect makes host, engine and finder.
+func (n *Node) connect() error {
+	options := n.cfg.HostOptions
+	if len(n.cfg.Announce) > 0 {
+		options = append(slices.Clone(options), libp2p.AddrsFactory(func([]multiaddr.Multiaddr) []multiaddr.Multiaddr { return n.cfg.Announce }))
+	}
+	var err error
+	n.host, err = p2p.NewHost(p2p.Config{
+		Key: n.cfg.Key, Listen: n.cfg.Listen, Swarm: n.cfg.Swarm, SwarmKey: n.cfg.SwarmKey, Open: n.cfg.Open,
+		Version: n.cfg.Version, Log: n.log, Options: options,
+	})
+	if err != nil {
+		return err
+	}
+	n.engine, err = engine.New(engine.Config{
+		Model: n.model, ModelID: n.modelID, Peer: n.host.ID().String(), MaxSessions: n.cfg.MaxSessions, KVBudget: n.cfg.KVBudget,
+		Idle: n.cfg.Idle, StepCost: n.cfg.StepCost, Sleep: n.cfg.Sleep, Log: n.log,
+	})
+	if err != nil {
+		return errors.Join(err, n.host.Close())
+	}
+	n.finder, err = discovery.New(discovery.Config{
+		Host: n.host.Guarded(), Status: n.host.Status, Connect: n.host.Connect, Swarm: n.host.Swarm(), Bootstrap: n.cfg.Bootstrap,
+		CachePath: n.cfg.CachePath, LocalDir: n.cfg.RunDir, MDNS: !n.cfg.NoMDNS, ServeDHT: true, Log: n.log,
+	})
+	if err != nil {
+		return errors.Join(err, n.host.Close())
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then leaves so that peers notice at once: stop advertising, end sessions, close the host.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.model.Close()
+	defer n.host.Close() //nolint:errcheck // the process ends; peers have been told by then
+
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopEngine()
+	engineDone := make(chan error, 1)
+	go func() { engineDone <- n.engine.Run(engineCtx) }()
+
+	n.host.Serve(served{n})
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.finder.Run(groupCtx) })
+	group.Go(func() error {
+		return n.finder.Advertise(groupCtx, n.Status, func() { n.ready.Store(true) })
+	})
+	err := group.Wait()
+	n.ready.Store(false)
+	n.engine.Drain()
+	stopEngine()
+	if engineErr := <-engineDone; err == nil {
+		err = engineErr
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Host returns the node's libp2p host.
+func (n *Node) Host() *p2p.Host { return n.host }
+
+// Engine returns the node's engine.
+func (n *Node) Engine() *engine.Engine { return n.engine }
+
+// Status is the node's word on what it serves.
+func (n *Node) Status() *protocol.Status {
+	stats := n.engine.Stats()
+	cfg := n.model.Config()
+	s := &protocol.Status{
+		Peer: n.host.ID().String(), Version: n.cfg.Version, Swarm: n.host.Swarm(),
+		Model: n.modelID, ModelName: n.cfg.ModelName, NLayers: uint32(cfg.NLayers), Layers: n.cfg.Layers,
+		Numerics: []string{n.model.Numerics(protocol.F32), n.model.Numerics(protocol.F16)}, Context: uint32(cfg.Context),
+		Sessions: uint32(stats.Sessions), MaxSess: uint32(stats.MaxSessions), KVUsed: uint64(stats.KVUsed), KVMax: uint64(stats.KVMax),
+		StepNanos: uint64(stats.MeanStep), Draining: stats.Draining,
+	}
+	for _, a := range n.host.Addrs() {
+		s.Addrs = append(s.Addrs, a.String())
+	}
+	return s
+}
+
+// Health is the node's word to its operator.
+func (n *Node) Health() control.Health {
+	s := n.Status()
+	h := control.Health{
+		Ready: n.ready.Load(), Loaded: true, Advertised: n.ready.Load(), Peer: s.Peer, Model: s.ModelName, ModelID: s.Model.String(),
+		Layers: s.Layers.String(), Addrs: s.Addrs, Version: s.Version, Sessions: int(s.Sessions),
+	}
+	if !h.Advertised {
+		h.Reason = "the layer range is loaded but not advertised yet"
+	}
+	return h
+}
+
+// served is the node as package p2p sees it.
+type served struct{ n *Node }
+
+func (s served) Status() *protocol.Status { return s.n.Status() }
+func (s served) Manifest() []byte         { return s.n.cfg.Manifest.Bytes }
+
+func (s served) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
+	session, opened, err := s.n.engine.Open(o, deliver)
+	if err != nil {
+		return nil, nil, err
+	}
+	return session, opened, nil
+}
