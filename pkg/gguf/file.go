@@ -5,8 +5,6 @@ package gguf
 import (
 	"fmt"
 	"os"
-
-	"github.com/shardnode/shardnode/internal/quant"
 )
 
 // File is an open GGUF file.
@@ -19,37 +17,17 @@ type File struct {
 	byName map[string]int
 	data   []byte // the whole file, mapped or in memory
 	unmap  func() error
-}
-
-// Tensor is an entry of the tensor directory.
-type Tensor struct {
-	Name   string
-	Type   quant.Type
-	Dims   []uint64 // GGUF order: Dims[0] is the row length
-	Offset uint64   // from the beginning of the file
-	Size   uint64   // bytes; 0 for a type whose block size is not known
-}
-
-// Elements returns the number of elements. It cannot overflow: the reader has checked it.
-func (t *Tensor) Elements() uint64 {
-	n := uint64(1)
-	for _, d := range t.Dims {
-		n *= d
-	}
-	return n
-}
-
-// Rows returns the product of all dimensions but the first.
-func (t *Tensor) Rows() uint64 {
-	n := uint64(1)
-	for _, d := range t.Dims[1:] {
-		n *= d
-	}
-	return n
+	info   os.FileInfo // of the mapped file, as it was opened; nil after [Parse]
 }
 
 // Open maps the file at path. Only what is touched is read from disk.
 func Open(path string) (*File, error) {
+	// Looked at before it is opened: opening a named pipe waits for a writer.
+	if info, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open model: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("open model %s: not a regular file; name a .gguf file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
@@ -58,9 +36,6 @@ func Open(path string) (*File, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("open model %s: not a regular file", path)
 	}
 	data, unmap, err := mapFile(f, info.Size())
 	if err != nil {
@@ -71,7 +46,7 @@ func Open(path string) (*File, error) {
 		_ = unmap()
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
-	file.unmap = unmap
+	file.unmap, file.info = unmap, info
 	return file, nil
 }
 
@@ -94,7 +69,15 @@ func (f *File) Tensor(name string) (*Tensor, bool) {
 	return &f.Tensors[i], true
 }
 
-// Data returns the tensor's bytes, a read-only view of the file.
+// Data returns the tensor's bytes, a read-only view of the file until [File.Close]. It is empty for a tensor of unknown size.
 func (f *File) Data(t *Tensor) []byte {
 	return f.data[t.Offset : t.Offset+t.Size : t.Offset+t.Size]
+}
+
+// Release tells the system that the tensor's bytes are not needed for now, for example because they have been copied. They stay
+// readable: a mapped page is read from the file again.
+func (f *File) Release(t *Tensor) {
+	if f.unmap != nil {
+		release(f.data, t.Offset, t.Offset+t.Size)
+	}
 }

@@ -5,6 +5,7 @@ package gguf
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,6 +40,17 @@ func ofTheFile(key string) bool {
 
 // BuildManifest reads and hashes the whole file.
 func BuildManifest(f *File) (*Manifest, error) {
+	m, err := describe(f)
+	if err != nil {
+		return nil, err
+	}
+	hashTensors(f, m.Tensors)
+	m.Bytes, err = encodeManifest(m)
+	return m, err
+}
+
+// describe returns the file's manifest without the hashes and the encoding.
+func describe(f *File) (*Manifest, error) {
 	m := &Manifest{Meta: &Metadata{}}
 	for _, key := range slices.Sorted(slices.Values(f.Meta.Keys)) {
 		if !ofTheFile(key) {
@@ -48,16 +60,13 @@ func BuildManifest(f *File) (*Manifest, error) {
 	}
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
-		if _, ok := quant.Lookup(t.Type); !ok {
-			return nil, fmt.Errorf("tensor %q has type %s, which is not supported; requantise the file", t.Name, t.Type)
+		if t.Size == 0 {
+			return nil, fmt.Errorf("tensor %q has type %s, which is not known, so that it cannot be hashed; requantise the file", t.Name, t.Type)
 		}
 		m.Tensors = append(m.Tensors, ManifestTensor{Name: t.Name, Type: t.Type, Dims: t.Dims})
 	}
 	slices.SortFunc(m.Tensors, func(a, b ManifestTensor) int { return strings.Compare(a.Name, b.Name) })
-	hashTensors(f, m.Tensors)
-	var err error
-	m.Bytes, err = encodeManifest(m)
-	return m, err
+	return m, nil
 }
 
 // hashers is how many tensors are hashed at once: enough to keep a disk busy.
@@ -92,7 +101,7 @@ func ParseManifest(b []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	if !bytes.Equal(again, b) {
-		return nil, fmt.Errorf("manifest: not in canonical form")
+		return nil, errors.New("manifest: not in canonical form; get it from another node")
 	}
 	m.Bytes = bytes.Clone(b)
 	return m, nil

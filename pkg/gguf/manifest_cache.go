@@ -3,6 +3,7 @@
 package gguf
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -14,17 +15,18 @@ import (
 // maxCached bounds a cache file: a manifest with a large vocabulary takes some 10 MB.
 const maxCached = 256 << 20
 
-// LoadManifest is [BuildManifest] with a cache in cacheDir, keyed by the file's absolute path, size and modification time; a
-// cache that is damaged or cannot be written is as none. path "" means a file that is not on disk: no cache.
+// LoadManifest is [BuildManifest] with a cache in cacheDir, keyed by the path made absolute and by the size and modification time that
+// the file had when it was opened. A cache that is damaged, describes another file or cannot be written is as none. A file in memory,
+// or cacheDir "", has no cache.
 func LoadManifest(f *File, path, cacheDir string) (*Manifest, error) {
-	if path == "" || cacheDir == "" {
+	if path == "" || cacheDir == "" || f.info == nil {
 		return BuildManifest(f)
 	}
-	cached, err := cacheFile(path, cacheDir)
+	cached, err := cacheFile(path, f.info, cacheDir)
 	if err != nil {
 		return nil, err
 	}
-	if m, err := readCached(cached); err == nil {
+	if m, err := readCached(cached); err == nil && describes(m, f) {
 		return m, nil
 	}
 	m, err := BuildManifest(f)
@@ -35,17 +37,26 @@ func LoadManifest(f *File, path, cacheDir string) (*Manifest, error) {
 	return m, nil
 }
 
-func cacheFile(path, cacheDir string) (string, error) {
+func cacheFile(path string, info os.FileInfo, cacheDir string) (string, error) {
 	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("manifest cache: %w", err)
-	}
-	info, err := os.Stat(abs)
 	if err != nil {
 		return "", fmt.Errorf("manifest cache: %w", err)
 	}
 	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", abs, info.Size(), info.ModTime().UnixNano()))
 	return filepath.Join(cacheDir, "manifest-"+hex.EncodeToString(key[:16])), nil
+}
+
+// describes reports whether m is f's manifest, as far as can be told without hashing the tensors.
+func describes(m *Manifest, f *File) bool {
+	want, err := describe(f)
+	if err != nil || len(want.Tensors) != len(m.Tensors) {
+		return false
+	}
+	for i := range want.Tensors {
+		want.Tensors[i].SHA256 = m.Tensors[i].SHA256
+	}
+	encoded, err := encodeManifest(want)
+	return err == nil && bytes.Equal(encoded, m.Bytes)
 }
 
 // A cache file is the manifest behind its own hash, so that damage shows.

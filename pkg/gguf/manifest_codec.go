@@ -16,11 +16,10 @@ import (
 
 // The manifest is one msgpack array [1, metadata, tensors]: metadata an array of [key, value section] by rising key, the value section as in a GGUF
 // file (type number and value, little-endian) in a bin; tensors an array of [name, type, dims, sha256] by rising name.
-const (
-	manifestVersion = 1
-	maxManifestKeys = 1 << 16
-	maxTensors      = 1 << 20
-)
+const manifestVersion = 1
+
+// errBadManifest ends every error about a manifest's metadata with what to do.
+var errBadManifest = errors.New("get the manifest from another node")
 
 func encodeManifest(m *Manifest) ([]byte, error) {
 	var buf bytes.Buffer
@@ -61,7 +60,7 @@ func decodeManifest(b []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("version %d is not known; update this program", v)
 	}
 	out := &Manifest{Meta: &Metadata{}}
-	for range m.array("metadata", maxManifestKeys) {
+	for range m.array("metadata", maxKeys) {
 		m.keyValue(out.Meta)
 		if m.err != nil {
 			return nil, m.err
@@ -125,8 +124,12 @@ func (m *manifestReader) bytes(what string, limit int) []byte {
 		return nil
 	}
 	n, err := m.d.DecodeBytesLen()
-	if err != nil || n < 0 || n > limit || n > m.r.Len() {
-		m.fail("%s: impossible length %d (%w)", what, n, errors.Join(err))
+	switch {
+	case err != nil:
+		m.fail("%s: %w", what, err)
+		return nil
+	case n < 0 || n > limit || n > m.r.Len():
+		m.fail("%s: impossible length %d", what, n)
 		return nil
 	}
 	b := make([]byte, n)
@@ -145,14 +148,14 @@ func (m *manifestReader) keyValue(meta *Metadata) {
 	if m.err != nil {
 		return
 	}
-	r := &reader{data: raw}
+	r := &reader{data: raw, hint: errBadManifest}
 	value := r.value(key, r.u32())
 	switch {
 	case r.err != nil:
 		m.fail("metadata key %q: %w", key, r.err)
 	case r.at != len(raw):
 		m.fail("metadata key %q: %d bytes too many", key, len(raw)-r.at)
-	case meta.Has(key) || ofTheFile(key):
+	case key == "", meta.Has(key), ofTheFile(key):
 		m.fail("metadata key %q does not belong there", key)
 	default:
 		meta.Set(key, value)
@@ -175,5 +178,8 @@ func (m *manifestReader) tensor() ManifestTensor {
 		m.fail("tensor %q: hash of %d bytes", t.Name, len(sum))
 	}
 	copy(t.SHA256[:], sum)
+	if m.err == nil {
+		_, m.err = checkTensor(t.Name, t.Type, t.Dims)
+	}
 	return t
 }

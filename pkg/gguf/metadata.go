@@ -18,7 +18,7 @@ type Metadata struct {
 	values map[string]any
 }
 
-// Set adds or replaces a value. It panics on a type that GGUF does not have: the caller is this repository.
+// Set adds or replaces a value. [Write] refuses a type that GGUF does not have.
 func (m *Metadata) Set(key string, value any) {
 	if m.values == nil {
 		m.values = map[string]any{}

@@ -25,3 +25,12 @@ func mapFile(f *os.File, size int64) (data []byte, unmap func() error, err error
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
 }
+
+// release drops the whole pages of data[from:to]; a page shared with a neighbour stays. It is advice: errors do not matter.
+func release(data []byte, from, to uint64) {
+	page := uint64(os.Getpagesize())
+	from, to = alignUp(from, page), to&^(page-1)
+	if from < to {
+		_ = unix.Madvise(data[from:to], unix.MADV_DONTNEED)
+	}
+}

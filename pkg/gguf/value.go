@@ -46,7 +46,7 @@ func (r *reader) value(key string, kind uint32) any {
 	case typeBool:
 		return r.bool(key)
 	case typeString:
-		return r.text("a string", uint64(len(r.data)))
+		return r.text("string", uint64(len(r.data)))
 	case typeArray:
 		return r.array(key)
 	case typeUint64:
@@ -94,15 +94,15 @@ func (r *reader) array(key string) any {
 	case typeFloat32:
 		return readArray(r, 4, func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) })
 	case typeBool:
-		out := make([]bool, r.count("array elements", 1))
+		out := make([]bool, r.count("array elements", 0, 1))
 		for i := range out {
 			out[i] = r.bool(key)
 		}
 		return out
 	case typeString:
-		out := make([]string, r.count("strings", minString))
+		out := make([]string, r.count("strings", 0, minString))
 		for i := range out {
-			out[i] = r.text("a string", uint64(len(r.data)))
+			out[i] = r.text("string", uint64(len(r.data)))
 		}
 		return out
 	case typeUint64:
@@ -121,7 +121,7 @@ func (r *reader) array(key string) any {
 
 // readArray reads elements of size bytes; [reader.count] has checked that the file holds them before memory is allocated.
 func readArray[T any](r *reader, size uint64, decode func([]byte) T) []T {
-	n := r.count("array elements", size)
+	n := r.count("array elements", 0, size)
 	b := r.next(uint64(n) * size)
 	if r.err != nil {
 		return nil

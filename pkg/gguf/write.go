@@ -20,11 +20,16 @@ type TensorData struct {
 	Data []byte
 }
 
-// Write writes a GGUF v3 file with the alignment that meta names (32 without one).
+// Write writes a GGUF v3 file with the alignment that meta names (32 without one). What [Parse] would refuse is an error before the
+// first byte is written.
 func Write(w io.Writer, meta *Metadata, tensors []TensorData) error {
-	alignment := uint64(defaultAlignment)
-	if a, err := meta.Uint("general.alignment"); err == nil {
-		alignment = a
+	alignment, err := alignmentOf(meta)
+	if err != nil {
+		return fmt.Errorf("write model: %w", err)
+	}
+	if len(meta.Keys) > maxKeys || len(tensors) > maxTensors {
+		return fmt.Errorf("write model: %d metadata keys and %d tensors, at most %d and %d are supported",
+			len(meta.Keys), len(tensors), maxKeys, maxTensors)
 	}
 	b := []byte(magic)
 	b = binary.LittleEndian.AppendUint32(b, 3)
@@ -32,14 +37,27 @@ func Write(w io.Writer, meta *Metadata, tensors []TensorData) error {
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(meta.Keys)))
 	for _, key := range meta.Keys {
 		value, _ := meta.Get(key)
+		if key == "" || len(key) > maxKey {
+			return fmt.Errorf("write model: metadata key of %d bytes, want 1 to %d", len(key), maxKey)
+		}
 		b = appendText(b, key)
-		var err error
 		if b, err = appendValue(b, value); err != nil {
-			return fmt.Errorf("write metadata key %q: %w", key, err)
+			return fmt.Errorf("write model: metadata key %q: %w", key, err)
 		}
 	}
 	offset := uint64(0)
+	names := make(map[string]bool, len(tensors))
 	for _, t := range tensors {
+		size, err := checkTensor(t.Name, t.Type, t.Dims)
+		switch {
+		case err != nil:
+			return fmt.Errorf("write model: %w", err)
+		case size > 0 && size != uint64(len(t.Data)):
+			return fmt.Errorf("write model: tensor %q: %s of dimensions %d takes %d bytes, found %d", t.Name, t.Type, t.Dims, size, len(t.Data))
+		case names[t.Name]:
+			return fmt.Errorf("write model: tensor %q is listed twice", t.Name)
+		}
+		names[t.Name] = true
 		b = appendText(b, t.Name)
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(t.Dims)))
 		for _, d := range t.Dims {
@@ -60,8 +78,6 @@ func Write(w io.Writer, meta *Metadata, tensors []TensorData) error {
 	}
 	return out.Flush()
 }
-
-func alignUp(n, alignment uint64) uint64 { return (n + alignment - 1) &^ (alignment - 1) }
 
 func writePadded(w *bufio.Writer, b []byte, alignment uint64) error {
 	if _, err := w.Write(b); err != nil {
