@@ -4,79 +4,99 @@ package layers
 
 import "github.com/shardnode/shardnode/internal/kernel"
 
-// llamaBlock runs one layer over the step's rows: x += attention(norm(x)), x += ffn(norm(x)) (Touvron et al., 2023). Shapes are those of [scratch].
-func (m *Model) llamaBlock() {
-	s, c, b, pool := &m.scratch, &m.cfg, m.scratch.block, m.pool
-	x := s.x[:s.n*c.Hidden]
-	out := s.out[:s.n*c.Hidden]
-
-	// Attention.
-	m.rmsNorm(s.normed, x, b.attnNorm)
-	s.acts.Set(s.normed, s.n, c.Hidden)
-	pool.MatMul(s.q, b.q, s.acts)
-	pool.MatMul(s.k, b.k, s.acts)
-	pool.MatMul(s.v, b.v, s.acts)
-	pool.Run(s.n, s.rotate) // and into the KV cache
-	pool.Run(m.attentionPieces(), s.attend)
-	s.acts.Set(s.q, s.n, c.Heads*c.HeadDim)
-	pool.MatMul(out, b.o, s.acts)
-	kernel.Add(x, out)
-
-	// Feed forward.
-	m.rmsNorm(s.normed, x, b.ffnNorm)
-	s.acts.Set(s.normed, s.n, c.Hidden)
-	pool.MatMul(s.gate, b.gate, s.acts)
-	pool.MatMul(s.up, b.up, s.acts)
-	kernel.SwiGLU(s.gate[:s.n*c.FFN], s.gate[:s.n*c.FFN], s.up[:s.n*c.FFN])
-	s.acts.Set(s.gate, s.n, c.FFN)
-	pool.MatMul(out, b.down, s.acts)
-	kernel.Add(x, out)
+// llamaWeights is one layer of a Llama model.
+type llamaWeights struct {
+	attnNorm []float32      // [hidden]
+	q        *kernel.Matrix // [heads·headDim][hidden]
+	k, v     *kernel.Matrix // [kvHeads·headDim][hidden]
+	o        *kernel.Matrix // [hidden][heads·headDim]
+	ffnNorm  []float32      // [hidden]
+	gate, up *kernel.Matrix // [ffn][hidden]
+	down     *kernel.Matrix // [hidden][ffn]
 }
 
-// rmsNorm normalises each row of src.
+// llamaBlock runs one layer over the step's rows: x += attention(norm(x)), x += ffn(norm(x)) (Touvron et al., "LLaMA", 2023). Matrices take all
+// rows at once; what has one row's data only runs in parallel over rows. Shapes are those of [scratch].
+func (m *Model) llamaBlock(w *llamaWeights) {
+	s := &m.scratch
+
+	// Attention: what each position takes from those up to it.
+	m.rmsNorm(s.normed, s.x, w.attnNorm)
+	s.acts.Set(s.normed, s.n, m.cfg.Hidden)
+	m.pool.MatMul(s.q, w.q, s.acts)
+	m.pool.MatMul(s.k, w.k, s.acts)
+	m.pool.MatMul(s.v, w.v, s.acts)
+	m.pool.Run(s.n, s.do.rotate) // q and k by position; k and v into the cache
+	m.pool.Run(len(s.tiles)*m.cfg.KVHeads, s.do.attend)
+	s.acts.Set(s.q, s.n, m.cfg.Heads*m.cfg.HeadDim)
+	m.pool.MatMul(s.out, w.o, s.acts)
+	m.pool.Run(s.n, s.do.residual)
+
+	// Feed forward: each position by itself.
+	m.rmsNorm(s.normed, s.x, w.ffnNorm)
+	s.acts.Set(s.normed, s.n, m.cfg.Hidden)
+	m.pool.MatMul(s.gate, w.gate, s.acts)
+	m.pool.MatMul(s.up, w.up, s.acts)
+	m.pool.Run(s.n, s.do.swiglu)
+	s.acts.Set(s.gate, s.n, m.cfg.FFN)
+	m.pool.MatMul(s.out, w.down, s.acts)
+	m.pool.Run(s.n, s.do.residual)
+}
+
+// rmsNorm normalises each of the step's rows of src.
 func (m *Model) rmsNorm(dst, src, weight []float32) {
 	s := &m.scratch
 	s.normDst, s.normSrc, s.normWeight = dst, src, weight
-	m.pool.Run(len(src)/m.cfg.Hidden, s.norm)
+	m.pool.Run(s.n, s.do.norm)
 }
 
 func (m *Model) normRow(_, row int) {
 	s, h := &m.scratch, m.cfg.Hidden
-	kernel.RMSNorm(s.normDst[row*h:(row+1)*h], s.normSrc[row*h:(row+1)*h], s.normWeight, m.cfg.NormEps)
+	kernel.RMSNorm(part(s.normDst, row, h), part(s.normSrc, row, h), s.normWeight, m.cfg.NormEps)
 }
 
-// rotateRow applies the rotary positions to a row's queries and keys and puts keys and values into the cache.
+// rotateRow applies the rotary position to a row's queries and keys and puts keys and values into the row's cache.
 func (m *Model) rotateRow(_, row int) {
 	s, c := &m.scratch, &m.cfg
-	half := c.RopeDim / 2
-	cos, sin := s.cos[row*half:(row+1)*half], s.sin[row*half:(row+1)*half]
-	q := s.q[row*c.Heads*c.HeadDim:]
+	cos, sin := part(s.cos, row, c.RopeDim/2), part(s.sin, row, c.RopeDim/2)
+	queries := part(s.q, row, c.Heads*c.HeadDim)
 	for h := range c.Heads {
-		kernel.RopeNorm(q[h*c.HeadDim:][:c.RopeDim], cos, sin)
+		kernel.RopeNorm(part(queries, h, c.HeadDim)[:c.RopeDim], cos, sin)
 	}
-	k, v := s.k[row*c.KVHeads*c.HeadDim:], s.v[row*c.KVHeads*c.HeadDim:]
-	for h, head := range s.cache.heads[s.layer] {
-		key, value := k[h*c.HeadDim:][:c.HeadDim], v[h*c.HeadDim:][:c.HeadDim]
+	r := s.rows[row]
+	keys, values := part(s.k, row, c.KVHeads*c.HeadDim), part(s.v, row, c.KVHeads*c.HeadDim)
+	for h, head := range r.cache.heads[s.layer] {
+		key := part(keys, h, c.HeadDim)
 		kernel.RopeNorm(key[:c.RopeDim], cos, sin)
-		head.Put(s.cache.length+row, key, value)
+		head.Put(r.position, key, part(values, h, c.HeadDim))
 	}
 }
 
-// attentionPieces is the number of pieces that [Model.attendPiece] is called for: each KV head times each chunk of rows.
-func (m *Model) attentionPieces() int {
-	s := &m.scratch
-	return m.cfg.KVHeads * ((s.n + s.chunk - 1) / s.chunk)
-}
-
-// attendPiece computes the query heads of one KV head for one chunk of rows, in place of their queries.
-func (m *Model) attendPiece(worker, piece int) {
+// attendTile computes the query heads of one KV head for one tile of rows, in place of their queries.
+func (m *Model) attendTile(worker, i int) {
 	s, c := &m.scratch, &m.cfg
-	head, row := piece%c.KVHeads, piece/c.KVHeads*s.chunk
-	group, stride := c.Heads/c.KVHeads, c.Heads*c.HeadDim
-	q := s.q[row*stride+head*group*c.HeadDim:]
+	t, head := s.tiles[i/c.KVHeads], i%c.KVHeads
+	first := s.rows[t.row]
+	group, stride := c.Heads/c.KVHeads, c.Heads*c.HeadDim // query heads of the KV head; floats of a row
+	q := s.q[t.row*stride+head*group*c.HeadDim:]
 	a := kernel.Attention{
-		Dst: q, Q: q, Stride: stride, Rows: min(s.chunk, s.n-row), Heads: group,
-		Pos: s.cache.length + row, Scale: m.scale, Scores: s.scores[worker],
+		Dst: q, Q: q, Stride: stride, Rows: t.rows, Heads: group,
+		Pos: first.position, Scale: m.scale, Scores: s.scores[worker],
 	}
-	s.cache.heads[s.layer][head].Attend(&a)
+	first.cache.heads[s.layer][head].Attend(&a)
 }
+
+func (m *Model) swigluRow(_, row int) {
+	s := &m.scratch
+	gate := part(s.gate, row, m.cfg.FFN)
+	kernel.SwiGLU(gate, gate, part(s.up, row, m.cfg.FFN))
+}
+
+// residualRow adds a branch's output to the residual stream.
+func (m *Model) residualRow(_, row int) {
+	s := &m.scratch
+	kernel.Add(part(s.x, row, m.cfg.Hidden), part(s.out, row, m.cfg.Hidden))
+}
+
+// part returns the i-th of equal parts of x.
+func part(x []float32, i, size int) []float32 { return x[i*size:][:size:size] }

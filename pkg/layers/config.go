@@ -5,7 +5,6 @@ package layers
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/shardnode/shardnode/pkg/gguf"
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -28,14 +27,16 @@ type Config struct {
 	RopeScale float64 // linear scaling: angles are divided by it; 1: none
 }
 
-// Bounds on a configuration. They keep products of two of them within an int and allocations within reason; published models stay far below.
+// Bounds on a configuration: several times what is published, and small enough that no product of them overflows: the KV cache of the largest
+// allowed model (2·4 bytes × context × width × layers) stays below 2^55 bytes.
 const (
 	maxLayers  = protocol.MaxLayers
-	maxHidden  = 1 << 17 // DeepSeek-V3: 7,168
-	maxFFN     = 1 << 19
-	maxHeads   = 1 << 12
-	maxHeadDim = 1 << 12
-	maxContext = 1 << 20 // also the bound of the exactness of rotary angles (docs/numerics.md §5)
+	maxHidden  = 1 << 16 // a row of hidden states must fit a frame many times over; Llama 3.1 405B: 16,384
+	maxFFN     = 1 << 19 // Llama 3.1 405B: 53,248
+	maxHeads   = 1 << 12 // Llama 3.1 405B: 128
+	maxHeadDim = 1 << 8  // what the attention kernels are made for; Llama: 128, Gemma: 256
+	maxContext = 1 << 20 // the bound of the exactness of rotary angles (docs/numerics.md §5)
+	maxExperts = 1 << 16 // only to name the number in the refusal
 )
 
 // ParseConfig reads a model's shape. An architecture or feature that is not supported is an error that names it.
@@ -45,7 +46,7 @@ func ParseConfig(meta *gguf.Metadata) (*Config, error) {
 		return nil, fmt.Errorf("model configuration: %w", err)
 	}
 	if arch != "llama" {
-		return nil, fmt.Errorf("architecture %q is not supported (llama is)", arch)
+		return nil, fmt.Errorf("architecture %q is not supported (llama is): choose a model of that architecture", arch)
 	}
 	c, err := parseLlama(meta)
 	if err != nil {
@@ -58,30 +59,30 @@ func ParseConfig(meta *gguf.Metadata) (*Config, error) {
 func parseLlama(meta *gguf.Metadata) (*Config, error) {
 	r := &keyReader{meta: meta, prefix: "llama."}
 	c := &Config{Arch: "llama"}
+	if n := r.intOr("expert_count", 0, maxExperts, 0); n > 0 {
+		r.fail("a mixture of %d experts is not supported (dense Llama models are)", n)
+	}
 	c.NLayers = r.int("block_count", maxLayers)
 	c.Hidden = r.int("embedding_length", maxHidden)
 	c.FFN = r.int("feed_forward_length", maxFFN)
 	c.Heads = r.int("attention.head_count", maxHeads)
-	c.KVHeads = r.intOr("attention.head_count_kv", maxHeads, c.Heads)
+	c.KVHeads = r.intOr("attention.head_count_kv", 1, maxHeads, c.Heads)
 	c.Context = r.int("context_length", maxContext)
 	c.NormEps = float32(r.float("attention.layer_norm_rms_epsilon"))
-	if r.err != nil {
-		return nil, r.err
-	}
-	c.HeadDim = r.intOr("attention.key_length", maxHeadDim, c.Hidden/c.Heads)
-	if v := r.intOr("attention.value_length", maxHeadDim, c.HeadDim); v != c.HeadDim {
+	c.HeadDim = r.intOr("attention.key_length", 1, maxHeadDim, c.Hidden/c.Heads)
+	if v := r.intOr("attention.value_length", 1, maxHeadDim, c.HeadDim); v != c.HeadDim {
 		r.fail("llama.attention.value_length %d differs from the key length %d, which is not supported", v, c.HeadDim)
 	}
-	c.RopeDim = r.intOr("rope.dimension_count", maxHeadDim, c.HeadDim)
+	c.RopeDim = r.intOr("rope.dimension_count", 2, maxHeadDim, c.HeadDim)
 	c.RopeBase = r.floatOr("rope.freq_base", 10000)
 	c.RopeScale = r.ropeScale()
-	if n := r.intOr("expert_count", 1<<16, 0); n > 0 {
-		r.fail("a mixture of %d experts is not supported", n)
+	if f := r.floatOr("rope.scaling.attn_factor", 1); f != 1 {
+		r.fail("llama.rope.scaling.attn_factor %g is not supported (1 is)", f)
 	}
-	var err error
-	if c.Vocab, err = vocabSize(meta); err != nil && r.err == nil {
-		r.err = err
+	if !r.boolOr("attention.causal", true) {
+		r.fail("llama.attention.causal is false: models that look ahead are not supported (causal ones are)")
 	}
+	c.Vocab = r.vocab()
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -92,33 +93,18 @@ func (c *Config) validate() error {
 	switch {
 	case c.Heads%c.KVHeads != 0:
 		return fmt.Errorf("%d attention heads are not a multiple of %d KV heads", c.Heads, c.KVHeads)
+	case c.HeadDim < 1 || c.HeadDim > maxHeadDim:
+		return fmt.Errorf("%d heads in a hidden size of %d: a head of %d elements, want 1 to %d", c.Heads, c.Hidden, c.HeadDim, maxHeadDim)
 	case c.RopeDim > c.HeadDim || c.RopeDim%2 != 0:
-		return fmt.Errorf("rotary dimension %d does not fit heads of %d", c.RopeDim, c.HeadDim)
-	case c.HeadDim < 1:
-		return fmt.Errorf("%d heads in a hidden size of %d", c.Heads, c.Hidden)
-	case !(c.NormEps > 0 && c.NormEps < 1):
+		return fmt.Errorf("rotary dimension %d does not fit heads of %d: want an even number up to it", c.RopeDim, c.HeadDim)
+	case !(c.NormEps > 0 && c.NormEps < 1): // so written, NaN is refused too
 		return fmt.Errorf("norm epsilon %g: want a number between 0 and 1", c.NormEps)
 	case !(c.RopeBase >= 1 && c.RopeBase <= 1e12):
 		return fmt.Errorf("rope base %g: want a number from 1 to 1e12", c.RopeBase)
-	case !(c.RopeScale > 0 && c.RopeScale <= 1e6):
-		return fmt.Errorf("rope scaling factor %g: want a number above 0 and up to 1e6", c.RopeScale)
-	case c.Heads > math.MaxInt32/c.HeadDim/4:
-		return fmt.Errorf("%d heads of %d elements are too many", c.Heads, c.HeadDim)
+	case !(c.RopeScale >= 1 && c.RopeScale <= 1e6): // below 1, angles would leave the range in which they are exact
+		return fmt.Errorf("rope scaling factor %g: want a number from 1 to 1e6", c.RopeScale)
 	}
 	return nil
-}
-
-// vocabSize is the number of tokens, which every file with a tokenizer lists; models without one name it.
-func vocabSize(meta *gguf.Metadata) (int, error) {
-	if meta.Has("tokenizer.ggml.tokens") {
-		tokens, err := meta.Strings("tokenizer.ggml.tokens")
-		return len(tokens), err
-	}
-	n, err := meta.Uint("llama.vocab_size")
-	if err == nil && (n < 1 || n > protocol.MaxVocab) {
-		err = fmt.Errorf("llama.vocab_size %d: want 1 to %d", n, protocol.MaxVocab)
-	}
-	return int(n), err
 }
 
 // keyReader reads an architecture's keys and keeps the first error.
@@ -148,16 +134,16 @@ func (r *keyReader) int(key string, limit int) int {
 	return int(n)
 }
 
-// intOr reads an optional number up to limit.
-func (r *keyReader) intOr(key string, limit, absent int) int {
+// intOr reads an optional number from least to limit.
+func (r *keyReader) intOr(key string, least, limit, absent int) int {
 	n, err := r.meta.Uint(r.prefix + key)
 	switch {
 	case errors.Is(err, gguf.ErrNoKey):
 		return absent
 	case err != nil:
 		r.fail("%w", err)
-	case n > uint64(limit):
-		r.fail("%s%s is %d: want at most %d", r.prefix, key, n, limit)
+	case n < uint64(least) || n > uint64(limit):
+		r.fail("%s%s is %d: want %d to %d", r.prefix, key, n, least, limit)
 	default:
 		return int(n)
 	}
@@ -179,21 +165,47 @@ func (r *keyReader) floatOr(key string, absent float64) float64 {
 	return r.float(key)
 }
 
-// ropeScale reads the linear scaling factor; other kinds of scaling than none and linear are refused.
-func (r *keyReader) ropeScale() float64 {
-	if !r.meta.Has(r.prefix + "rope.scaling.type") {
-		return r.floatOr("rope.scale_linear", 1)
+func (r *keyReader) boolOr(key string, absent bool) bool {
+	v, err := r.meta.Bool(r.prefix + key)
+	switch {
+	case errors.Is(err, gguf.ErrNoKey):
+		return absent
+	case err != nil:
+		r.fail("%w", err)
 	}
-	kind, err := r.meta.String(r.prefix + "rope.scaling.type")
+	return v
+}
+
+// vocab is the number of tokens, which every file with a tokenizer lists; models without one name it.
+func (r *keyReader) vocab() int {
+	if !r.meta.Has("tokenizer.ggml.tokens") {
+		return r.int("vocab_size", protocol.MaxVocab)
+	}
+	tokens, err := r.meta.Strings("tokenizer.ggml.tokens")
 	if err != nil {
 		r.fail("%w", err)
-		return 1
+	} else if len(tokens) == 0 || len(tokens) > protocol.MaxVocab {
+		r.fail("tokenizer.ggml.tokens lists %d tokens: want 1 to %d", len(tokens), protocol.MaxVocab)
+	}
+	return len(tokens)
+}
+
+// ropeScale reads the linear scaling factor; other kinds of scaling than none and linear are refused. As in llama.cpp, a file that
+// names a factor but no kind means linear, and a factor of 0 means none.
+func (r *keyReader) ropeScale() float64 {
+	kind, err := r.meta.String(r.prefix + "rope.scaling.type")
+	if err != nil && !errors.Is(err, gguf.ErrNoKey) {
+		r.fail("%w", err)
 	}
 	switch kind {
 	case "none":
 		return 1
-	case "linear":
-		return r.float("rope.scaling.factor")
+	case "linear", "":
+		factor := r.floatOr("rope.scaling.factor", r.floatOr("rope.scale_linear", 1))
+		if factor == 0 {
+			return 1
+		}
+		return factor
 	}
 	r.fail("rope scaling %q is not supported (none and linear are)", kind)
 	return 1

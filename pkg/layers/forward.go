@@ -3,6 +3,7 @@
 package layers
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,104 +11,133 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// Input is k ≥ 1 consecutive rows of one session, at the positions from the cache's length on.
+// MaxRows is the most rows of one step. Scratch memory grows with the rows of the largest step: a coordinator sends a long prompt in chunks.
+const MaxRows = protocol.MaxRows
+
+// Input is k consecutive rows of one session, 1 ≤ k ≤ [MaxRows], at the positions from the cache's length on.
 type Input struct {
-	Layers protocol.LayerRange // to run, within the model's range; empty: all of it
-	Tokens []protocol.TokenID  // [k]; embedded when Layers begins with the first layer
-	Hidden []float32           // [k][hidden]; the input otherwise
-	Logits []uint32            // rows whose logits are wanted when Layers ends with the last layer
+	Layers protocol.LayerRange // to run, within the model's range; zero: all of it
+	Tokens []protocol.TokenID  // [k]; embedded when Layers begins with the model's first layer, otherwise not looked at
+	Hidden []float32           // [k][hidden]; the input when Layers begins later, otherwise not looked at
+	Logits []uint32            // distinct rows whose logits are wanted, in any order, when Layers ends with the model's last layer
 }
 
-// Output is what a step gives. The slices belong to the output and are reused by the next Forward into it.
+// Output is what a step gives. The slices belong to the output and are used again by the next Forward into it.
 type Output struct {
-	Hidden     []float32     // [k][hidden]; empty when Layers ends with the last layer
-	Logits     []float32     // [len(Input.Logits)][vocab]; only when Layers ends with the last layer
-	Processing time.Duration // first to last kernel
+	Hidden     []float32     // [k][hidden]; empty when Layers ends with the model's last layer
+	Logits     []float32     // [len(Input.Logits)][vocab]; only when Layers ends with the model's last layer
+	Processing time.Duration // from before the first kernel to after the last
 }
 
-// Forward runs a step and appends its rows to the cache. A session must always use the same Layers with its cache. In steady state it
-// allocates nothing. On error the cache is unchanged.
+// Forward runs a step and appends its rows to the cache. While a cache holds rows, it must be used with the same Layers. A step of no more rows
+// than one before it, on a cache of no more positions, allocates nothing. On error the cache is as it was.
 func (m *Model) Forward(c *Cache, in Input, out *Output) error {
 	if in.Layers == (protocol.LayerRange{}) {
 		in.Layers = m.layers
 	}
-	n := len(in.Tokens)
-	if err := m.check(c, &in); err != nil {
-		return err
+	k, err := m.check(c, &in)
+	if err != nil {
+		return fmt.Errorf("forward: %w", err)
 	}
-	begin := m.now()
-	m.prepare(n, c.length+n)
-	s, h := &m.scratch, m.cfg.Hidden
-	s.cache, s.n = c, n
-	x := s.x[:n*h]
+	start := m.now()
+	s := &m.scratch
+	s.rows = s.rows[:0]
+	for i := range k {
+		s.rows = append(s.rows, row{cache: c, position: c.length + i})
+	}
+	m.begin()
 	if in.Layers.From == 0 {
-		for i, t := range in.Tokens {
-			m.embedding.EmbedRow(x[i*h:(i+1)*h], int(t))
-		}
+		s.tokens = in.Tokens
+		m.pool.Run(s.n, s.do.embed)
 	} else {
-		copy(x, in.Hidden)
+		copy(s.x, in.Hidden)
 	}
-	half := m.cfg.RopeDim / 2
-	for i := range n {
-		m.rope.Angles(s.cos[i*half:(i+1)*half], s.sin[i*half:(i+1)*half], c.length+i)
-	}
-	for l := in.Layers.From; l < in.Layers.To; l++ {
-		s.layer = l - m.layers.From
-		s.block = &m.blocks[s.layer]
-		m.llamaBlock()
-	}
+	m.run(in.Layers)
 	out.Hidden, out.Logits = out.Hidden[:0], out.Logits[:0]
 	if in.Layers.To == m.cfg.NLayers {
 		m.logits(in.Logits, out)
 	} else {
-		out.Hidden = append(out.Hidden, x...)
+		out.Hidden = append(out.Hidden, s.x[:k*m.cfg.Hidden]...)
 	}
-	c.length += n
-	s.cache = nil
-	out.Processing = m.now().Sub(begin)
+	c.length += k
+	c.layers = in.Layers
+	clear(s.rows) // keep no session's cache alive
+	s.tokens = nil
+	out.Processing = m.now().Sub(start)
 	return nil
 }
 
-// logits applies norm and head to the wanted rows.
-func (m *Model) logits(rows []uint32, out *Output) {
-	if len(rows) == 0 {
+// run takes the rows of the residual stream s.x through layers r.
+func (m *Model) run(r protocol.LayerRange) {
+	s := &m.scratch
+	m.pool.Run(s.n, s.do.angles)
+	for l := r.From; l < r.To; l++ {
+		s.layer = l - m.layers.From
+		m.llamaBlock(&m.blocks[s.layer])
+	}
+}
+
+func (m *Model) embedRow(_, row int) {
+	s := &m.scratch
+	m.embedding.EmbedRow(part(s.x, row, m.cfg.Hidden), int(s.tokens[row]))
+}
+
+func (m *Model) angleRow(_, row int) {
+	s, half := &m.scratch, m.cfg.RopeDim/2
+	m.rope.Angles(part(s.cos, row, half), part(s.sin, row, half), s.rows[row].position)
+}
+
+// logits applies norm and head to the wanted rows. It is the end of a step: s.n and s.out are free.
+func (m *Model) logits(wanted []uint32, out *Output) {
+	if len(wanted) == 0 {
 		return
 	}
 	s, h := &m.scratch, m.cfg.Hidden
-	gathered := s.out[:len(rows)*h]
-	for i, r := range rows {
-		copy(gathered[i*h:(i+1)*h], s.x[int(r)*h:(int(r)+1)*h])
+	for i, r := range wanted {
+		copy(part(s.out, i, h), part(s.x, int(r), h))
 	}
-	m.rmsNorm(s.normed, gathered, m.norm)
-	s.acts.Set(s.normed, len(rows), h)
-	size := len(rows) * m.cfg.Vocab
+	s.n = len(wanted)
+	m.rmsNorm(s.normed, s.out, m.norm)
+	s.acts.Set(s.normed, s.n, h)
+	size := s.n * m.cfg.Vocab
 	out.Logits = slices.Grow(out.Logits, size)[:size]
 	m.pool.MatMul(out.Logits, m.head, s.acts)
 }
 
-func (m *Model) check(c *Cache, in *Input) error {
-	n := len(in.Tokens)
-	switch {
-	case !m.layers.Contains(in.Layers) || in.Layers.Len() < 1:
-		return fmt.Errorf("forward: layers %s are not within %s", in.Layers, m.layers)
-	case c.layers != m.layers:
-		return fmt.Errorf("forward: a cache of layers %s for a model of layers %s", c.layers, m.layers)
-	case n == 0:
-		return fmt.Errorf("forward: no rows")
-	case n > c.positions-c.length:
-		return fmt.Errorf("%w: %d rows at position %d of %d", ErrCacheFull, n, c.length, c.positions)
-	case in.Layers.From > 0 && len(in.Hidden) != n*m.cfg.Hidden:
-		return fmt.Errorf("forward: %d hidden states for %d rows of %d", len(in.Hidden), n, m.cfg.Hidden)
+// check returns the step's rows, or why it cannot be run.
+func (m *Model) check(c *Cache, in *Input) (k int, err error) {
+	if !m.layers.Contains(in.Layers) || in.Layers.Len() < 1 {
+		return 0, fmt.Errorf("layers %s are not within the layers held, %s", in.Layers, m.layers)
 	}
-	for _, t := range in.Tokens {
-		if int64(t) >= int64(m.cfg.Vocab) {
-			return fmt.Errorf("forward: token %d is outside the vocabulary of %d", t, m.cfg.Vocab)
+	if in.Layers.From == 0 {
+		k = len(in.Tokens)
+		for _, t := range in.Tokens {
+			if int64(t) >= int64(m.cfg.Vocab) {
+				return 0, fmt.Errorf("token %d is outside the vocabulary of %d", t, m.cfg.Vocab)
+			}
 		}
+	} else {
+		k = len(in.Hidden) / m.cfg.Hidden
+		if k == 0 || k*m.cfg.Hidden != len(in.Hidden) {
+			return 0, fmt.Errorf("%d hidden states are not rows of %d", len(in.Hidden), m.cfg.Hidden)
+		}
+	}
+	switch {
+	case k < 1 || k > MaxRows:
+		return 0, fmt.Errorf("a step of %d rows: want 1 to %d", k, MaxRows)
+	case c.model != m:
+		return 0, errors.New("the cache was made by another model")
+	case c.length > 0 && c.layers != in.Layers:
+		return 0, fmt.Errorf("layers %s with a cache whose rows have been through layers %s", in.Layers, c.layers)
+	case k > c.positions-c.length:
+		return 0, fmt.Errorf("%w: %d rows at position %d of %d reserved", ErrCacheFull, k, c.length, c.positions)
+	case len(in.Logits) > k:
+		return 0, fmt.Errorf("logits of %d rows wanted of %d rows", len(in.Logits), k)
 	}
 	for _, r := range in.Logits {
-		if int(r) >= n {
-			return fmt.Errorf("forward: logits of row %d wanted of %d rows", r, n)
+		if int64(r) >= int64(k) {
+			return 0, fmt.Errorf("logits of row %d wanted of %d rows", r, k)
 		}
 	}
-	return nil
+	return k, nil
 }

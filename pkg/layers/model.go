@@ -12,11 +12,11 @@ import (
 
 // Options of [Load].
 type Options struct {
-	F32      bool                    // the all-F32 mode: weights dequantised, KV cache f32
+	F32      bool                    // the all-F32 mode: weights dequantised to float32, which takes memory, and an f32 KV cache
 	Threads  int                     // compute threads; 0: 1
 	KV       protocol.DType          // element type of the KV cache; 0: f16 (f32 in the all-F32 mode)
-	Now      func() time.Time        // nil: time.Now
-	Progress func(done, total int64) // bytes of weights; nil: silent
+	Now      func() time.Time        // clock of Output.Processing; nil: time.Now
+	Progress func(done, total int64) // bytes of the file made ready; nil: silent
 }
 
 // Model is one range of a model's layers, ready to run.
@@ -31,24 +31,13 @@ type Model struct {
 	rope   *kernel.Rope
 
 	embedding *kernel.Matrix // [vocab][hidden]; first range only
-	blocks    []block        // of layers.From, …
+	blocks    []llamaWeights // [layer - layers.From]
 	norm      []float32      // [hidden]; last range only
 	head      *kernel.Matrix // [vocab][hidden]; last range only, the embedding where tied
 	bytes     int64          // of weights held
 
 	pool    *kernel.Pool
 	scratch scratch // of the step under way
-}
-
-// block is one transformer layer's weights.
-type block struct {
-	attnNorm []float32      // [hidden]
-	q        *kernel.Matrix // [heads·headDim][hidden]
-	k, v     *kernel.Matrix // [kvHeads·headDim][hidden]
-	o        *kernel.Matrix // [hidden][heads·headDim]
-	ffnNorm  []float32      // [hidden]
-	gate, up *kernel.Matrix // [ffn][hidden]
-	down     *kernel.Matrix // [hidden][ffn]
 }
 
 // Config returns the model's shape. The caller must not change it.

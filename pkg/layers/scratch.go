@@ -3,68 +3,110 @@
 package layers
 
 import (
-	"slices"
-
 	"github.com/shardnode/shardnode/internal/kernel"
+	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// attentionRows is how many rows one piece of attention work takes: few enough to share a long prefill among threads.
+// attentionRows is how many rows of a session one piece of attention work takes: enough to use a key several times while it is in cache, few enough
+// to share a prefill among threads. Results do not depend on it.
 const attentionRows = 8
 
-// scratch is the memory of one step, [rows] of the largest step so far. It grows and never shrinks.
-type scratch struct {
-	rows, positions int // room for
-
-	x        []float32 // [rows][hidden] the residual stream
-	normed   []float32 // [rows][hidden]
-	q        []float32 // [rows][heads·headDim], then the attention's output
-	k, v     []float32 // [rows][kvHeads·headDim]
-	gate, up []float32 // [rows][ffn]
-	out      []float32 // [rows][hidden] of a block's two branches
-	cos, sin []float32 // [rows][ropeDim/2]
-	scores   [][]float32
-	acts     *kernel.Acts
-
-	// What the pieces of work in block.go see of the step under way.
-	cache *Cache
-	n     int // rows
-	block *block
-	layer int // index into the cache
-	chunk int // rows of one attention piece
-
-	attend, rotate, norm func(worker, i int) // method values, made once
-	normDst, normSrc     []float32
-	normWeight           []float32
+// row is where a row of a step belongs: the KV cache of its session and its position there. A step may hold rows of several sessions; those of one
+// session are neighbours at rising positions.
+type row struct {
+	cache    *Cache
+	position int
 }
 
-// prepare makes room for n rows at positions below end.
-func (m *Model) prepare(n, end int) {
+// tile is a run of rows of one session that attention takes together.
+type tile struct {
+	row, rows int
+}
+
+// scratch is the memory of one step, with room for the rows and positions of the largest step so far. It never shrinks.
+type scratch struct {
+	n         int // rows of the step under way
+	maxRows   int // room
+	maxScores int // room
+
+	x        []float32    // [n][hidden] the residual stream
+	normed   []float32    // [n][hidden]
+	q        []float32    // [n][heads·headDim], then the attention's output
+	k, v     []float32    // [n][kvHeads·headDim]
+	gate, up []float32    // [n][ffn]
+	out      []float32    // [n][hidden] of a block's two branches
+	cos, sin []float32    // [n][ropeDim/2]
+	scores   [][]float32  // [threads][maxScores]
+	acts     *kernel.Acts // of the matrix product under way
+
+	// What the pieces of work in block.go see of the step under way.
+	rows             []row              // [n]
+	tiles            []tile             // of rows
+	layer            int                // index into the caches
+	tokens           []protocol.TokenID // [n], the caller's
+	normDst, normSrc []float32
+	normWeight       []float32
+
+	do pieces
+}
+
+// pieces are the method values handed to the pool, made once: a new one for each call would be an allocation.
+type pieces struct {
+	embed, angles, norm, rotate, attend, swiglu, residual func(worker, i int)
+}
+
+func (m *Model) newScratch() {
+	m.scratch.scores = make([][]float32, m.pool.Threads())
+	m.scratch.do = pieces{
+		embed: m.embedRow, angles: m.angleRow, norm: m.normRow, rotate: m.rotateRow, attend: m.attendTile,
+		swiglu: m.swigluRow, residual: m.residualRow,
+	}
+}
+
+// begin lays a step out: s.rows is set.
+func (m *Model) begin() {
 	s, c := &m.scratch, &m.cfg
-	if s.attend == nil {
-		s.attend, s.rotate, s.norm = m.attendPiece, m.rotateRow, m.normRow
-		s.scores = make([][]float32, m.pool.Threads())
+	s.n = len(s.rows)
+	s.layoutTiles()
+	if s.n > s.maxRows {
+		s.maxRows = s.n
+		s.x = make([]float32, s.n*c.Hidden)
+		s.normed = make([]float32, s.n*c.Hidden)
+		s.out = make([]float32, s.n*c.Hidden)
+		s.q = make([]float32, s.n*c.Heads*c.HeadDim)
+		s.k = make([]float32, s.n*c.KVHeads*c.HeadDim)
+		s.v = make([]float32, s.n*c.KVHeads*c.HeadDim)
+		s.gate = make([]float32, s.n*c.FFN)
+		s.up = make([]float32, s.n*c.FFN)
+		s.cos = make([]float32, s.n*c.RopeDim/2)
+		s.sin = make([]float32, s.n*c.RopeDim/2)
+		s.acts = kernel.NewActs(s.n, max(c.Hidden, c.FFN, c.Heads*c.HeadDim))
 	}
-	if n > s.rows {
-		s.rows = n
-		s.x = make([]float32, n*c.Hidden)
-		s.normed = make([]float32, n*c.Hidden)
-		s.out = make([]float32, n*c.Hidden)
-		s.q = make([]float32, n*c.Heads*c.HeadDim)
-		s.k = make([]float32, n*c.KVHeads*c.HeadDim)
-		s.v = make([]float32, n*c.KVHeads*c.HeadDim)
-		s.gate = make([]float32, n*c.FFN)
-		s.up = make([]float32, n*c.FFN)
-		s.cos = make([]float32, n*c.RopeDim/2)
-		s.sin = make([]float32, n*c.RopeDim/2)
-		s.acts = kernel.NewActs(n, max(c.Hidden, c.FFN, c.Heads*c.HeadDim))
+	// Room for all positions of the caches: decode must not allocate as it goes.
+	need := 0
+	for _, t := range s.tiles {
+		need = max(need, kernel.ScoresLen(t.rows, c.Heads/c.KVHeads, s.rows[t.row].cache.positions))
 	}
-	s.chunk = min(n, attentionRows)
-	// Positions grow by one a step: take room ahead, so that decode seldom allocates.
-	group := c.Heads / c.KVHeads
-	if need := kernel.ScoresLen(s.chunk, group, end); len(s.scores[0]) < need {
-		room := kernel.ScoresLen(s.chunk, group, min(2*end, max(end, c.Context)))
+	if need > s.maxScores {
+		s.maxScores = need
 		for i := range s.scores {
-			s.scores[i] = slices.Grow(s.scores[i][:0], room)[:room]
+			s.scores[i] = make([]float32, need)
 		}
+	}
+}
+
+// layoutTiles cuts the rows where a session ends and into pieces.
+func (s *scratch) layoutTiles() {
+	s.tiles = s.tiles[:0]
+	for i, r := range s.rows {
+		if n := len(s.tiles); n > 0 {
+			t := &s.tiles[n-1]
+			first := s.rows[t.row]
+			if t.rows < attentionRows && r.cache == first.cache && r.position == first.position+t.rows {
+				t.rows++
+				continue
+			}
+		}
+		s.tiles = append(s.tiles, tile{row: i, rows: 1})
 	}
 }
