@@ -210,7 +210,7 @@ func ReadLength(r io.ByteReader, limit int) (int, error) {
 		if v == 0 {
 			return 0, fmt.Errorf("frame length: %w", ErrTruncated)
 		}
-		if v > uint64(limit) {
+		if v > uint64(max(limit, 0)) {
 			return 0, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLong, v, limit)
 		}
 		return int(v), nil

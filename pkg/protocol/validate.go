@@ -34,7 +34,7 @@ func (f *ModelChunk) validate() error {
 
 func (f *Open) validate() error {
 	if f.Wire.Size() == 0 {
-		return errors.New("unknown wire type 0")
+		return fmt.Errorf("wire: unknown element type %d", f.Wire)
 	}
 	if len(f.Route) == 0 || int(f.Index) >= len(f.Route) {
 		return fmt.Errorf("index %d in a route of %d hops", f.Index, len(f.Route))
@@ -97,7 +97,7 @@ func (f *IntermediateResult) validate() error {
 	}
 	size := f.DType.Size()
 	if size == 0 {
-		return errors.New("unknown element type 0")
+		return fmt.Errorf("unknown element type %d", f.DType)
 	}
 	if len(f.Hidden)%(size*len(f.Tokens)) != 0 {
 		return fmt.Errorf("%d bytes of hidden states are not %d rows of %s", len(f.Hidden), len(f.Tokens), f.DType)
