@@ -2,66 +2,74 @@
 
 package kernel
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
-// blockElems is the length of an activation block.
-const blockElems = 32
+// actBlock is the number of neighbouring activations of a row that share a scale. Every supported weight format's sub-block is
+// as long, or half as long.
+const actBlock = 32
 
-// Acts are the activations of some rows, made ready for matrices: the f32 values, and int8 blocks of 32 once a quantised matrix asks for them.
-// It belongs to one goroutine; the buffers are allocated once.
+// actPiece is the number of blocks that one thread quantises at a time.
+const actPiece = 64
+
+// Acts are activation rows prepared for matrix products: the float32 rows, and their int8 blocks once a quantised matrix
+// has asked for them.
 type Acts struct {
-	rows, cols int
+	maxRows, maxCols int
+
 	x          []float32 // [rows][cols], the caller's
-
-	quantised bool
-	q         []int8    // [rows][cols]
-	d         []float32 // [rows][cols/32] scales
-	s         []float32 // [rows][cols/32] scale times the sum of the block's q
+	rows, cols int
+	quantized  bool
+	// Blocks lie by column block, then row: a block of weights meets its activations side by side.
+	q []int8    // [cols/32][rows][32]
+	d []float32 // [cols/32][rows] scales
+	s []float32 // [cols/32][rows] sum of the block's q, times its scale
 }
 
-// NewActs returns activations with room for maxRows rows of maxCols values.
+// NewActs allocates for up to maxRows rows of up to maxCols columns.
 func NewActs(maxRows, maxCols int) *Acts {
-	n := maxRows * maxCols
-	return &Acts{q: make([]int8, n), d: make([]float32, (n+blockElems-1)/blockElems), s: make([]float32, (n+blockElems-1)/blockElems)}
+	blocks := maxRows * ((maxCols + actBlock - 1) / actBlock)
+	return &Acts{
+		maxRows: maxRows, maxCols: maxCols,
+		q: make([]int8, blocks*actBlock), d: make([]float32, blocks), s: make([]float32, blocks),
+	}
 }
 
-// Set takes x, [rows][cols], which must not change until the next Set.
+// Set points at x, [rows][cols], which must not change until the products that use it are done.
 func (a *Acts) Set(x []float32, rows, cols int) {
-	a.x, a.rows, a.cols = x[:rows*cols], rows, cols
-	a.quantised = false
+	if rows < 0 || rows > a.maxRows || cols < 0 || cols > a.maxCols {
+		panic(fmt.Sprintf("kernel: %d activation rows of %d columns in room for %d of %d", rows, cols, a.maxRows, a.maxCols))
+	}
+	a.x, a.rows, a.cols, a.quantized = x[:rows*cols], rows, cols, false
 }
 
-// Rows returns the number of rows.
+// Rows returns the number of rows set.
 func (a *Acts) Rows() int { return a.rows }
 
-// quantise fills the int8 blocks of row r.
-func (a *Acts) quantise(r int) {
-	blocks := a.cols / blockElems
-	x := a.x[r*a.cols : (r+1)*a.cols]
-	q := a.q[r*a.cols : (r+1)*a.cols]
-	for b := range blocks {
-		i := r*blocks + b
-		a.d[i], a.s[i] = quantiseBlock((*[blockElems]int8)(q[b*blockElems:]), (*[blockElems]float32)(x[b*blockElems:]))
+// quantizePiece quantises the i-th piece of the blocks, counted row by row.
+func (a *Acts) quantizePiece(i int) {
+	blocks := a.cols / actBlock
+	for n := i * actPiece; n < min((i+1)*actPiece, a.rows*blocks); n++ {
+		to := n%blocks*a.rows + n/blocks
+		a.d[to], a.s[to] = quantizeBlock((*[actBlock]int8)(a.q[to*actBlock:]), (*[actBlock]float32)(a.x[n*actBlock:]))
 	}
 }
 
-// tiny is the magnitude below which a block counts as zero: 127/amax must be finite.
-const tiny = float32(0x1p-120)
-
-// quantiseBlock rounds a block to int8 (docs/numerics.md §2) and returns its scale, and the scale times the sum of q. A block with
-// an infinity or NaN has scale NaN, so that whatever depends on it is NaN.
-func quantiseBlock(q *[blockElems]int8, x *[blockElems]float32) (d, s float32) {
-	var bits uint32 // magnitudes compare as unsigned integers, NaN above infinity
+// quantizeBlock rounds x to q, and returns the scale and the scale times the sum of q (docs/numerics.md §2).
+func quantizeBlock(q *[actBlock]int8, x *[actBlock]float32) (d, s float32) {
+	var top uint32 // magnitudes compare as integers, NaN above infinity
 	for _, v := range x {
-		bits = max(bits, math.Float32bits(v)&0x7fffffff)
+		top = max(top, math.Float32bits(v)&0x7fffffff)
 	}
-	amax := math.Float32frombits(bits)
-	if bits >= 0x7f800000 {
+	amax := math.Float32frombits(top)
+	switch {
+	case top >= 0x7f800000:
 		clear(q[:])
 		nan := float32(math.NaN())
 		return nan, nan
-	}
-	if amax < tiny {
+	case amax < 0x1p-120: // 127/amax would overflow soon
 		clear(q[:])
 		return 0, 0
 	}
@@ -69,15 +77,9 @@ func quantiseBlock(q *[blockElems]int8, x *[blockElems]float32) (d, s float32) {
 	inv := 127 / amax
 	var sum int32
 	for i, v := range x {
-		n := roundEven(v * inv)
+		n := int32(math.Float32bits(float32(v*inv)+roundShift) - math.Float32bits(roundShift))
 		q[i] = int8(n)
 		sum += n
 	}
 	return d, float32(sum) * d
-}
-
-// roundEven rounds to the nearest integer, ties to even, for |x| < 2^22: the sum with 1.5·2^23 has no bits below one.
-func roundEven(x float32) int32 {
-	const shift = 0x1.8p23
-	return int32(math.Float32bits(x+shift)) - int32(math.Float32bits(shift))
 }

@@ -8,8 +8,11 @@ import (
 	"github.com/shardnode/shardnode/internal/quant"
 )
 
-// Attention is the work of the query heads that share one KV head, for rows of consecutive positions of one session: row i is
-// position Pos+i and sees the keys of positions 0..Pos+i, which must have been put before.
+// kvSlab is the number of head dimensions converted to float32 at a time, for a tile of positions.
+const kvSlab = 64
+
+// Attention is the work of the query heads that share one KV head, for rows of consecutive positions of a session: row i is
+// position Pos+i and sees positions 0 to Pos+i, which must have been put.
 type Attention struct {
 	Dst    []float32 // row i, head j at i*Stride + j*headDim
 	Q      []float32 // laid out like Dst; may be the same memory
@@ -17,44 +20,25 @@ type Attention struct {
 	Rows   int
 	Heads  int // query heads of the group, side by side in a row
 	Pos    int
-	Scale  float32
+	Scale  float32   // 1/sqrt(headDim)
 	Scores []float32 // scratch of at least ScoresLen(Rows, Heads, Pos+Rows)
 }
 
 // ScoresLen returns the scratch that an [Attention] over positions below end needs.
-func ScoresLen(rows, heads, end int) int {
-	return rows * heads * ((end + kvTile - 1) / kvTile * kvTile)
-}
+func ScoresLen(rows, heads, end int) int { return rows * heads * tiled(end) }
 
-// Attend computes a over the keys and values of h (docs/numerics.md §6). Keys and values are converted once for all rows and heads.
-// It allocates nothing.
+// Attend computes a over the keys and values of h (docs/numerics.md §6). Keys and values are converted once for all rows and
+// heads, none of which depends on another. It allocates nothing.
 func (h *KVHead) Attend(a *Attention) {
-	end := a.Pos + a.Rows
-	stride := (end + kvTile - 1) / kvTile * kvTile
-	units := a.Rows * a.Heads
-	h.scores(a, end, stride)
-	for u := range units {
-		n := a.Pos + u/a.Heads + 1
-		softmax(a.Scores[u*stride:][:n], a.Scale)
+	stride := tiled(a.Pos + a.Rows)
+	h.scores(a, stride)
+	for u := range a.Rows * a.Heads {
+		softmax(a.Scores[u*stride:][:a.Pos+u/a.Heads+1], a.Scale)
+		clear(h.out(a, u)) // the queries are not needed any more
 	}
-	// Every query has been read: Dst may be Q.
-	for u := range units {
-		clear(h.out(a, u))
-	}
-	var buf [maxHeadDim]float32
-	for pos := range end {
-		v := h.value(&buf, pos)
-		for u := max(0, pos-a.Pos) * a.Heads; u < units; u++ {
-			e := a.Scores[u*stride+pos]
-			out := h.out(a, u)
-			for d, x := range v {
-				out[d] = FMA(e, x, out[d])
-			}
-		}
-	}
-	for u := range units {
-		n := a.Pos + u/a.Heads + 1
-		inv := 1 / sumStrided(a.Scores[u*stride:][:n])
+	h.mix(a, stride)
+	for u := range a.Rows * a.Heads {
+		inv := 1 / sumStrided(a.Scores[u*stride:][:a.Pos+u/a.Heads+1])
 		out := h.out(a, u)
 		for d := range out {
 			out[d] *= inv
@@ -62,77 +46,104 @@ func (h *KVHead) Attend(a *Attention) {
 	}
 }
 
+// out returns the result of unit u: a row's head.
 func (h *KVHead) out(a *Attention, u int) []float32 {
 	return a.Dst[u/a.Heads*a.Stride+u%a.Heads*h.headDim:][:h.headDim]
 }
 
-// scores computes q·k for each unit and position, a tile of positions at a time.
-func (h *KVHead) scores(a *Attention, end, stride int) {
-	var tile [kvTile * maxHeadDim]float32
-	for first := 0; first < end; first += kvTile {
-		keys := h.tile(&tile, first)
-		for u := range a.Rows * a.Heads {
-			if first > a.Pos+u/a.Heads {
-				continue
-			}
-			q := a.Q[u/a.Heads*a.Stride+u%a.Heads*h.headDim:][:h.headDim]
-			s := (*[kvTile]float32)(a.Scores[u*stride+first:])
-			clear(s[:])
-			for d, x := range q {
-				k := (*[kvTile]float32)(keys[d*kvTile:])
-				for j := range s {
-					s[j] = FMA(x, k[j], s[j])
+// scores computes the products of queries and keys, [Rows][Heads][stride].
+func (h *KVHead) scores(a *Attention, stride int) {
+	var buf [kvSlab * kvTile]float32
+	clear(a.Scores[:a.Rows*a.Heads*stride])
+	for first := 0; first < stride; first += kvTile {
+		for d := 0; d < h.headDim; d += kvSlab {
+			dims := min(kvSlab, h.headDim-d)
+			keys := h.keys(&buf, first, d, dims)
+			for u := max(0, first-a.Pos) * a.Heads; u < a.Rows*a.Heads; u++ {
+				q := a.Q[u/a.Heads*a.Stride+u%a.Heads*h.headDim+d:][:dims]
+				s := a.Scores[u*stride+first:]
+				for j := 0; j < min(kvTile, a.Pos+u/a.Heads+1-first); j += 4 { // up to three that nobody will see
+					fmaChains((*[4]float32)(s[j:]), q, keys[j:], kvTile)
 				}
 			}
 		}
 	}
 }
 
-// maxHeadDim bounds the head size, so that a tile fits the stack.
-const maxHeadDim = 256
-
-// tile returns the keys of the 16 positions from first on, [headDim][16].
-func (h *KVHead) tile(buf *[kvTile * maxHeadDim]float32, first int) []float32 {
-	n := kvTile * h.headDim
-	if h.k32 != nil {
-		return h.k32[first*h.headDim:][:n]
-	}
-	for i, x := range h.k16[first*h.headDim:][:n] {
-		buf[i] = quant.F16ToF32(x)
-	}
-	return buf[:n]
-}
-
-// value returns the value of a position, [headDim].
-func (h *KVHead) value(buf *[maxHeadDim]float32, pos int) []float32 {
-	if h.v32 != nil {
-		return h.v32[pos*h.headDim:][:h.headDim]
-	}
-	for i, x := range h.v16[pos*h.headDim:][:h.headDim] {
-		buf[i] = quant.F16ToF32(x)
-	}
-	return buf[:h.headDim]
-}
-
-// softmax turns scores into e^(score·scale - max), in place.
+// softmax turns products into e**(product*scale - maximum).
 func softmax(s []float32, scale float32) {
-	m := float32(math.Inf(-1))
+	top := float32(math.Inf(-1))
 	for j, x := range s {
-		s[j] = x * scale
-		if s[j] > m { // a NaN is never larger
-			m = s[j]
+		s[j] = float32(x * scale)
+		if s[j] > top { // NaN never is
+			top = s[j]
 		}
 	}
 	for j, x := range s {
-		s[j] = Exp(x - m)
+		s[j] = Exp(x - top)
 	}
 }
 
-// sumStrided adds in 16 partial sums, element j to sum j mod 16.
+// sumStrided adds up 16 partial sums, element j in sum j mod 16.
 func sumStrided(x []float32) float32 {
 	var p [lanes]float32
 	for j, v := range x {
 		p[j%lanes] += v
 	}
 	return sumLanes(&p)
+}
+
+// mix adds the values, weighted by the scores, to the results.
+func (h *KVHead) mix(a *Attention, stride int) {
+	var buf [kvTile * kvSlab]float32
+	for first := 0; first < a.Pos+a.Rows; first += kvTile {
+		for d := 0; d < h.headDim; d += kvSlab {
+			dims := min(kvSlab, h.headDim-d)
+			h.values(&buf, first, min(kvTile, a.Pos+a.Rows-first), d, dims)
+			for u := max(0, first-a.Pos) * a.Heads; u < a.Rows*a.Heads; u++ {
+				n := min(kvTile, a.Pos+u/a.Heads+1-first)
+				mixTile(h.out(a, u)[d:d+dims], a.Scores[u*stride+first:][:n], buf[:])
+			}
+		}
+	}
+}
+
+// mixTile continues the chains of out over the positions of e; values is [len(e)][kvSlab].
+func mixTile(out, e, values []float32) {
+	d := 0
+	for ; d+4 <= len(out); d += 4 {
+		fmaChains((*[4]float32)(out[d:]), e, values[d:], kvSlab)
+	}
+	for ; d < len(out); d++ {
+		for j, w := range e {
+			out[d] = FMA(w, values[j*kvSlab+d], out[d])
+		}
+	}
+}
+
+// keys returns dims dimensions from d on of the tile of positions that begins with first, [dims][16].
+func (h *KVHead) keys(buf *[kvSlab * kvTile]float32, first, d, dims int) []float32 {
+	at, n := first*h.headDim+d*kvTile, dims*kvTile
+	if h.k16 == nil {
+		return h.k32[at:][:n]
+	}
+	for i, x := range h.k16[at:][:n] {
+		buf[i] = quant.F16ToF32(x)
+	}
+	return buf[:n]
+}
+
+// values writes dims dimensions from d on of n positions, [n][kvSlab].
+func (h *KVHead) values(buf *[kvTile * kvSlab]float32, first, n, d, dims int) {
+	for j := range n {
+		at := (first+j)*h.headDim + d
+		if h.v16 == nil {
+			copy(buf[j*kvSlab:][:kvSlab], h.v32[at:][:dims])
+			continue
+		}
+		row := buf[j*kvSlab:][:kvSlab]
+		for i, x := range h.v16[at:][:dims] {
+			row[i] = quant.F16ToF32(x)
+		}
+	}
 }

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 
-// Package kernel holds the arithmetic of a forward pass: activation quantisation, matrix products, norms, rotary positions,
-// attention, activation functions. docs/numerics.md is the contract; the portable Go here is its executable form, and every faster path must
-// equal it bit for bit. It does no I/O and knows no model. A [Pool] runs one operation at a time; functions without a pool are safe for concurrent
-// use on distinct slices.
+// Package kernel is the arithmetic of a forward pass: matrix products over quantised and float weights, norms, rotary
+// embedding, attention over a KV cache, activation functions and arg max, and the pool of threads that shares them out. Its
+// plain Go is the executable form of docs/numerics.md: any other implementation must give the same bits. It does no I/O, reads
+// no clock and knows nothing of models; pkg/layers is its caller. Functions are safe for concurrent use on distinct
+// slices; a [Pool] runs one job at a time; [Acts] and [KVHead] must not be written while they are in use.
 package kernel
+
+// Contract names the version of docs/numerics.md that this package computes by. It begins every numerics ID.
+const Contract = "n1"

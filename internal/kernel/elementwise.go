@@ -4,15 +4,7 @@ package kernel
 
 import "math"
 
-// Add adds x to dst.
-func Add(dst, x []float32) {
-	x = x[:len(dst)]
-	for i := range dst {
-		dst[i] += x[i]
-	}
-}
-
-// SwiGLU writes silu(gate)·up to dst, which may be gate: g/(1+e^-g), then the product, each operation rounded (docs/numerics.md §8).
+// SwiGLU writes silu(gate)*up to dst, which may be either of them (docs/numerics.md §8).
 func SwiGLU(dst, gate, up []float32) {
 	gate, up = gate[:len(dst)], up[:len(dst)]
 	for i, g := range gate {
@@ -20,7 +12,16 @@ func SwiGLU(dst, gate, up []float32) {
 	}
 }
 
-// ArgMax returns the index of the largest value, the lowest of equals; NaN counts as -Inf. 0 when x is empty.
+// Add adds x to dst.
+func Add(dst, x []float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] += v
+	}
+}
+
+// ArgMax returns the index of the largest element, the lowest of equals; NaN counts as -Inf. It is 0 where no element is larger
+// than -Inf.
 func ArgMax(x []float32) int {
 	best, at := float32(math.Inf(-1)), 0
 	for i, v := range x {

@@ -11,57 +11,59 @@ import (
 // kvTile is the number of positions whose keys are interleaved: one vector of the widest instruction set.
 const kvTile = 16
 
-// KVHead keeps the keys and values of one KV head of one layer for the positions of a session. Keys lie transposed in tiles of 16
+// KVHead keeps keys and values of one KV head of one layer for the positions of a session. Keys lie transposed in tiles of 16
 // positions, so that neighbouring scores are neighbouring lanes; values lie by position.
 type KVHead struct {
 	positions, headDim int
-	// One pair is set, by the type the head was made for.
+	// One pair is set: keys [positions/16, rounded up][headDim][16], values [positions][headDim].
 	k16, v16 []uint16
-	k32, v32 []float32 // k: [positions/16][headDim][16], v: [positions][headDim]
+	k32, v32 []float32
 }
 
-// NewKVHead allocates for positions 0..positions-1; t, how they are stored, is F16 or F32.
+// NewKVHead allocates for positions 0 to positions-1, stored as t: F16 or F32.
 func NewKVHead(t quant.Type, positions, headDim int) (*KVHead, error) {
 	if positions < 0 || headDim <= 0 {
-		return nil, fmt.Errorf("KV head of %d positions and %d dimensions", positions, headDim)
+		return nil, fmt.Errorf("KV head of %d positions and %d dimensions: neither can be less than that", positions, headDim)
 	}
 	h := &KVHead{positions: positions, headDim: headDim}
-	nk, nv := (positions+kvTile-1)/kvTile*kvTile*headDim, positions*headDim
-	switch t {
+	switch keys, values := tiled(positions)*headDim, positions*headDim; t {
 	case quant.F16:
-		h.k16, h.v16 = make([]uint16, nk), make([]uint16, nv)
+		h.k16, h.v16 = make([]uint16, keys), make([]uint16, values)
 	case quant.F32:
-		h.k32, h.v32 = make([]float32, nk), make([]float32, nv)
+		h.k32, h.v32 = make([]float32, keys), make([]float32, values)
 	default:
-		return nil, fmt.Errorf("KV cache of type %v: use f16 or f32", t)
+		return nil, fmt.Errorf("KV cache of type %v: use F16 or F32", t)
 	}
 	return h, nil
 }
 
 // KVHeadBytes returns the memory that NewKVHead takes.
 func KVHeadBytes(t quant.Type, positions, headDim int) int64 {
-	elems := int64((positions+kvTile-1)/kvTile*kvTile+positions) * int64(headDim)
+	n := (int64(tiled(positions)) + int64(positions)) * int64(headDim)
 	if t == quant.F16 {
-		return 2 * elems
+		return 2 * n
 	}
-	return 4 * elems
+	return 4 * n
 }
 
-// Put stores key and value, [headDim] each, of a position, rounded to the head's type.
+// tiled rounds a number of positions up to whole tiles.
+func tiled(positions int) int { return (positions + kvTile - 1) / kvTile * kvTile }
+
+// Put stores key and value of a position, [headDim] each, rounded to the head's type.
 func (h *KVHead) Put(pos int, k, v []float32) {
-	at := pos/kvTile*kvTile*h.headDim + pos%kvTile
-	if h.k16 != nil {
-		for d, x := range k[:h.headDim] {
-			h.k16[at+d*kvTile] = quant.F32ToF16(x)
-		}
-		row := h.v16[pos*h.headDim:][:h.headDim]
-		for d, x := range v[:h.headDim] {
-			row[d] = quant.F32ToF16(x)
+	k, v = k[:h.headDim], v[:h.headDim]
+	key, value := pos/kvTile*kvTile*h.headDim+pos%kvTile, pos*h.headDim
+	if h.k16 == nil {
+		copy(h.v32[value:value+h.headDim], v)
+		for d, x := range k {
+			h.k32[key+d*kvTile] = x
 		}
 		return
 	}
-	for d, x := range k[:h.headDim] {
-		h.k32[at+d*kvTile] = x
+	for d, x := range v {
+		h.v16[value+d] = quant.F32ToF16(x)
 	}
-	copy(h.v32[pos*h.headDim:][:h.headDim], v[:h.headDim])
+	for d, x := range k {
+		h.k16[key+d*kvTile] = quant.F32ToF16(x)
+	}
 }

@@ -4,23 +4,24 @@ package kernel
 
 import "math"
 
-// RMSNorm writes x, divided by its root mean square, times w to dst; dst may be x.
+// lanes is the number of strided partial sums of a reduction: one vector of the widest instruction set.
+const lanes = 16
+
+// RMSNorm writes x divided by its root mean square, times w, to dst, which may be x (docs/numerics.md §4).
 func RMSNorm(dst, x, w []float32, eps float32) {
 	var p [lanes]float32
 	for k, v := range x {
 		p[k%lanes] = FMA(v, v, p[k%lanes])
 	}
 	mean := sumLanes(&p) / float32(len(x))
-	r := 1 / float32(math.Sqrt(float64(mean+eps)))
+	r := 1 / float32(math.Sqrt(float64(mean+eps))) // sqrt in float64, rounded, is the correctly rounded float32 sqrt
+	dst, w = dst[:len(x)], w[:len(x)]
 	for k, v := range x {
 		dst[k] = float32(v*r) * w[k]
 	}
 }
 
-// lanes is the number of strided partial sums of a reduction: one vector of the widest instruction set.
-const lanes = 16
-
-// sumLanes adds partial sums as a tree of halves: the upper half onto the lower one until one is left.
+// sumLanes adds partial sums by halves: the upper half onto the lower one until one is left.
 func sumLanes(p *[lanes]float32) float32 {
 	for half := lanes / 2; half > 0; half /= 2 {
 		for j := range half {

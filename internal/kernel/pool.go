@@ -6,130 +6,126 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
-// Pool computes on a fixed number of threads. Work is claimed piece by piece from one counter: the caller takes whatever no one else has claimed
-// and waits only for pieces under way, so that a descheduled worker costs its piece, not the whole operation.
+// An idle worker looks for work tightSpins times in a row, then yields between looks, and parks after spins looks. A yield takes
+// about 0.2 µs, so a worker waits some 20 µs: longer than the serial gaps within a decode step, short enough to be no load.
+const (
+	tightSpins = 300
+	spins      = tightSpins + 100
+)
+
+// Pool shares the items of a job among a fixed number of threads. Each thread claims one item at a time, the caller's too, so
+// that a thread the operating system has put aside delays a job by one item at most. Jobs of concurrent callers
+// run one after the other.
 type Pool struct {
-	// Constant after construction.
-	workers []*worker
-	job     matMulJob // of MatMul; here so that a product allocates nothing
-	runProd func(worker, i int)
-	runActs func(worker, i int)
+	threads  int
+	product  func(worker, i int) // matMulPiece, bound once so that a product allocates nothing
+	quantize func(worker, i int)
+	wake     chan struct{} // a token wakes one parked worker; closed by Close
+	workers  sync.WaitGroup
 
-	// Written by Run while no piece is claimed, read after a claim.
-	task func(worker, i int)
+	// A job. f and n are written while left is 0, and read only by a thread that has claimed an item by lowering left: the
+	// caller returns, and may write again, when pending says that all claimed items are done.
+	f       func(worker, i int)
+	n       int64
+	left    atomic.Int64 // items not yet claimed
+	pending atomic.Int64 // items not yet done
+	parked  atomic.Int64 // workers that wait for a token, or are about to
+	closed  atomic.Bool
 
-	state  atomic.Uint64 // epoch<<32 | next piece
-	size   atomic.Uint32 // pieces of the epoch
-	done   atomic.Uint32 // pieces finished
-	closed atomic.Bool
-	exited sync.WaitGroup
+	mu  sync.Mutex // held for the length of a job
+	job matMulJob  // guarded by mu
 }
 
-// worker is one goroutine beside the caller's.
-type worker struct {
-	wake chan struct{} // capacity 1; a token may be stale
-}
-
-// idleSpin is how long a worker looks for work before it parks: longer than the gaps within a step, shorter than those between steps.
-const idleSpin = 30 * time.Microsecond
-
-// NewPool returns a pool of threads, the caller's included. Close it to end its goroutines.
+// NewPool returns a pool of that many threads, at least one. The caller of a job is one of them, the others are started here.
 func NewPool(threads int) *Pool {
-	p := &Pool{}
-	p.runProd = p.matMulChunk
-	p.runActs = p.quantizeChunk
-	for i := 1; i < threads; i++ {
-		w := &worker{wake: make(chan struct{}, 1)}
-		p.workers = append(p.workers, w)
-		p.exited.Go(func() { p.serve(w, i) })
+	threads = max(threads, 1)
+	p := &Pool{threads: threads, wake: make(chan struct{}, threads)}
+	p.product, p.quantize = p.matMulPiece, p.quantizePiece
+	for w := 1; w < threads; w++ {
+		p.workers.Go(func() { p.work(w) })
 	}
 	return p
 }
 
-// Threads returns the number of threads, the caller's included.
-func (p *Pool) Threads() int { return len(p.workers) + 1 }
+// Threads returns the number of threads; worker numbers are below it.
+func (p *Pool) Threads() int { return p.threads }
 
-// Close ends the workers. Run must not be called any more.
-func (p *Pool) Close() {
-	p.closed.Store(true)
-	for _, w := range p.workers {
-		w.signal()
-	}
-	p.exited.Wait()
+// Run calls f(worker, i) once for each i from 0 to n-1, in no certain order, and returns when all calls have. Calls with the same
+// worker do not overlap. f must not use the pool. Run itself allocates nothing.
+func (p *Pool) Run(n int, f func(worker, i int)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.run(n, f)
 }
 
-// Run calls f(worker, i) for each i in 0…n-1, on all threads, and returns when all calls have. worker is below Threads. One Run at a
-// time.
-func (p *Pool) Run(n int, f func(worker, i int)) {
-	if len(p.workers) == 0 || n <= 1 {
+// Close ends the workers. A pool that is used after Close computes on its caller's thread alone.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed.Swap(true) {
+		close(p.wake)
+		p.workers.Wait()
+	}
+}
+
+// run is Run with mu held.
+func (p *Pool) run(n int, f func(worker, i int)) {
+	if p.threads == 1 || n <= 1 || p.closed.Load() {
 		for i := range n {
 			f(0, i)
 		}
 		return
 	}
-	p.task = f
-	p.done.Store(0)
-	p.size.Store(uint32(n))
-	epoch := uint32(p.state.Load()>>32) + 1
-	p.state.Store(uint64(epoch) << 32)
-	for _, w := range p.workers {
-		w.signal()
+	p.f, p.n = f, int64(n)
+	p.pending.Store(int64(n))
+	p.left.Store(int64(n))
+	// A worker counts itself parked before its last look at left: either it sees the items, or it is seen here.
+	for range min(p.parked.Load(), int64(n-1)) {
+		select {
+		case p.wake <- struct{}{}:
+		default: // there are tokens for all workers already
+		}
 	}
-	p.work(0, epoch)
-	for p.done.Load() != uint32(n) {
-		runtime.Gosched()
+	for p.claim(0) {
 	}
+	for spin := 0; p.pending.Load() != 0; spin++ {
+		if spin >= tightSpins {
+			runtime.Gosched()
+		}
+	}
+	p.f = nil
 }
 
-// work claims and runs pieces of the epoch until none is left.
-func (p *Pool) work(worker int, epoch uint32) {
+// claim does one item of the job, if there is one left.
+func (p *Pool) claim(worker int) bool {
 	for {
-		s := p.state.Load()
-		if uint32(s>>32) != epoch || uint32(s) >= p.size.Load() {
-			return
+		left := p.left.Load()
+		if left == 0 {
+			return false
 		}
-		if !p.state.CompareAndSwap(s, s+1) {
-			continue
+		if p.left.CompareAndSwap(left, left-1) {
+			p.f(worker, int(p.n-left))
+			p.pending.Add(-1)
+			return true
 		}
-		// The epoch cannot end before this piece is done, so task is this epoch's.
-		p.task(worker, int(uint32(s)))
-		p.done.Add(1)
 	}
 }
 
-func (p *Pool) serve(w *worker, id int) {
-	seen := uint32(0)
+func (p *Pool) work(worker int) {
 	for !p.closed.Load() {
-		epoch := uint32(p.state.Load() >> 32)
-		if epoch != seen {
-			seen = epoch
-			p.work(id, epoch)
-			continue
-		}
-		if !p.spin(seen) {
-			<-w.wake
-		}
-	}
-}
-
-// spin waits a short while for a new epoch.
-func (p *Pool) spin(seen uint32) bool {
-	for begin := time.Now(); time.Since(begin) < idleSpin; {
-		for range 64 {
-			if uint32(p.state.Load()>>32) != seen || p.closed.Load() {
-				return true
+		for spin := 0; spin < spins; spin++ {
+			if p.claim(worker) {
+				spin = 0
+			} else if spin >= tightSpins {
+				runtime.Gosched()
 			}
 		}
-	}
-	return false
-}
-
-func (w *worker) signal() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
+		p.parked.Add(1)
+		if p.left.Load() == 0 {
+			<-p.wake
+		}
+		p.parked.Add(-1)
 	}
 }

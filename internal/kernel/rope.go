@@ -3,54 +3,56 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 	"math"
 )
 
-// Rope turns a position into the angles of a rotary embedding. It is immutable.
+// MaxPositions bounds the positions that [Rope.Angles] is accurate for.
+const MaxPositions = 1 << 24
+
+// maxFrequency bounds an inverse frequency, in radians a position: angles stay below 2^26. Plain tables begin at 1.
+const maxFrequency = 4
+
+// Rope turns positions into the angles of a rotary embedding. It is immutable.
 type Rope struct {
-	invFreq []float64 // [dim/2] radians a position
-	linear  float64
+	frequency []float64 // [dim/2] radians a position
+	linear    float64   // what angles are divided by
 }
 
-// NewRope prepares the frequencies of a rotary part of dim elements: base**(-2i/dim), each divided by its factor if
-// freqFactors, [dim/2], is not nil. Angles are divided by linearScale; 1 is no scaling.
+// NewRope makes the table of a rotary part of dim elements: frequency i is base**(-2i/dim), divided by freqFactors[i] where
+// freqFactors, [dim/2], is not nil. Angles are divided by linearScale, 1 for none.
 func NewRope(dim int, base float64, freqFactors []float32, linearScale float64) (*Rope, error) {
 	switch {
 	case dim <= 0 || dim%2 != 0 || dim > 1<<16:
-		return nil, fmt.Errorf("rotary embedding of %d elements: must be even and positive", dim)
-	case !(base > 0) || math.IsInf(base, 0):
-		return nil, fmt.Errorf("rotary embedding of base %v: must be positive", base)
+		return nil, fmt.Errorf("rotary embedding of %d elements: use an even number up to 65536", dim)
+	case !(base >= 1) || math.IsInf(base, 0):
+		return nil, fmt.Errorf("rotary embedding of base %v: use a number from 1 on", base)
 	case !(linearScale > 0) || math.IsInf(linearScale, 0):
-		return nil, fmt.Errorf("rotary embedding scaled by %v: must be positive", linearScale)
+		return nil, fmt.Errorf("rotary embedding scaled by %v: use a positive number", linearScale)
 	case freqFactors != nil && len(freqFactors) != dim/2:
-		return nil, fmt.Errorf("rotary embedding of %d elements with %d frequency factors: must be half as many", dim, len(freqFactors))
+		return nil, fmt.Errorf("rotary embedding of %d elements with %d frequency factors: use half as many as elements", dim, len(freqFactors))
 	}
-	for _, f := range freqFactors {
-		if !(f > 0) || math.IsInf(float64(f), 0) {
-			return nil, errors.New("rotary embedding with a frequency factor that is not positive")
-		}
-	}
-	r := &Rope{invFreq: make([]float64, dim/2), linear: linearScale}
-	ln := logf64(base)
-	for i := range r.invFreq {
-		f := expf64(float64(-2 * float64(i) / float64(dim) * ln))
+	r := &Rope{frequency: make([]float64, dim/2), linear: linearScale}
+	for i := range r.frequency {
+		f := invPower(base, float64(2*i), float64(dim))
 		if freqFactors != nil {
 			f /= float64(freqFactors[i])
 		}
-		r.invFreq[i] = f
+		if !(f >= 0 && f/linearScale <= maxFrequency) {
+			return nil, fmt.Errorf("rotary embedding turns by %v radians a position at element %d: factors and scale must keep it from 0 to %d", f/linearScale, 2*i, maxFrequency)
+		}
+		r.frequency[i] = f
 	}
 	return r, nil
 }
 
 // Dim returns the length of the rotary part.
-func (r *Rope) Dim() int { return 2 * len(r.invFreq) }
+func (r *Rope) Dim() int { return 2 * len(r.frequency) }
 
-// Angles writes cosine and sine of every angle of a position, [Dim/2] each.
+// Angles writes cosine and sine of each angle of a position below [MaxPositions], [Dim/2] each (docs/numerics.md §5).
 func (r *Rope) Angles(cos, sin []float32, pos int) {
-	for i, f := range r.invFreq {
-		s, c := sincos(float64(float64(pos)*f) / r.linear)
+	for i, f := range r.frequency {
+		s, c := sinCos(float64(float64(pos)*f) / r.linear)
 		cos[i], sin[i] = float32(c), float32(s)
 	}
 }
