@@ -185,7 +185,7 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 	stdout := cmd.OutOrStdout()
 	obs := client.Observer{Started: p.started, Opened: p.opened, Step: p.step}
 	if !o.asJSON {
-		obs.Text = func(s string) { io.WriteString(stdout, s) }
+		obs.Text = func(s string) { fmt.Fprint(stdout, s) }
 	}
 	if logits != nil {
 		obs.Logits = func(_ []int, rows []byte) { logits.Append(rows) }

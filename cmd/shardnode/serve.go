@@ -40,7 +40,7 @@ func serve(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	defer log.Sync() //nolint:errcheck // stderr may not be syncable
+	defer log.Sync()
 	cfg.Log = log
 
 	// One P more than compute threads, so that network goroutines need not wait for a kernel to end.

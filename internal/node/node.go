@@ -101,7 +101,7 @@ func (n *Node) connect() error {
 // Run serves until ctx ends, then leaves so that peers notice at once: stop advertising, end sessions, close the host.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.model.Close()
-	defer n.host.Close() //nolint:errcheck // the process ends; peers have been told by then
+	defer n.host.Close()
 
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopEngine()

@@ -2,7 +2,7 @@
 
 package quant
 
-// Q4_0: blocks of 32, w = d·(q-8). Layout: d f16, 16 bytes of nibbles; byte i holds q[i] low and q[i+16] high.
+// BytesQ4_0 is the size of a Q4_0 block: blocks of 32, w = d·(q-8). Layout: d f16, 16 bytes of nibbles; byte i holds q[i] low and q[i+16] high.
 const BytesQ4_0 = 18
 
 // Nibbles writes the 32 four-bit numbers of 16 bytes in element order, as every 32-element 4-bit format stores them.

@@ -2,7 +2,7 @@
 
 package quant
 
-// Q4_1: blocks of 32, w = d·q + m. Layout: d f16, m f16, 16 bytes of nibbles as in Q4_0.
+// BytesQ4_1 is the size of a Q4_1 block: blocks of 32, w = d·q + m. Layout: d f16, m f16, 16 bytes of nibbles as in Q4_0.
 const BytesQ4_1 = 20
 
 func dequantQ4_1(dst []float32, b []byte) {

@@ -7,7 +7,7 @@ import "math"
 // SuperBlock is the number of elements of a K-quant block.
 const SuperBlock = 256
 
-// Q4_K: blocks of 256 in eight sub-blocks of 32, w = (d·sc)·q - dmin·mn. Layout: d f16, dmin f16, 12 bytes of 6-bit scales and minima,
+// BytesQ4_K is the size of a Q4_K block: blocks of 256 in eight sub-blocks of 32, w = (d·sc)·q - dmin·mn. Layout: d f16, dmin f16, 12 bytes of 6-bit scales and minima,
 // 128 bytes of nibbles: each 32 bytes hold sub-block 2k low and 2k+1 high.
 const BytesQ4_K = 144
 

@@ -4,7 +4,7 @@ package quant
 
 import "encoding/binary"
 
-// Q5_0: blocks of 32, w = d·(q-16). Layout: d f16, 32 fifth bits (bit i is element i's), 16 bytes of nibbles as in Q4_0.
+// BytesQ5_0 is the size of a Q5_0 block: blocks of 32, w = d·(q-16). Layout: d f16, 32 fifth bits (bit i is element i's), 16 bytes of nibbles as in Q4_0.
 const BytesQ5_0 = 22
 
 // FifthBits adds 16 to each number whose bit is set.

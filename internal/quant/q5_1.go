@@ -4,7 +4,7 @@ package quant
 
 import "encoding/binary"
 
-// Q5_1: blocks of 32, w = d·q + m. Layout: d f16, m f16, 32 fifth bits, 16 bytes of nibbles as in Q5_0.
+// BytesQ5_1 is the size of a Q5_1 block: blocks of 32, w = d·q + m. Layout: d f16, m f16, 32 fifth bits, 16 bytes of nibbles as in Q5_0.
 const BytesQ5_1 = 24
 
 func dequantQ5_1(dst []float32, b []byte) {

@@ -2,7 +2,7 @@
 
 package quant
 
-// Q5_K: as Q4_K with five bits. Layout: d f16, dmin f16, 12 bytes of scales and minima, 32 bytes of fifth bits (bit j of byte i is element i of
+// BytesQ5_K is the size of a Q5_K block: as Q4_K with five bits. Layout: d f16, dmin f16, 12 bytes of scales and minima, 32 bytes of fifth bits (bit j of byte i is element i of
 // sub-block j), 128 bytes of nibbles.
 const BytesQ5_K = 176
 

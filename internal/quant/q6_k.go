@@ -4,7 +4,7 @@ package quant
 
 import "math"
 
-// Q6_K: blocks of 256 in sixteen sub-blocks of 16, w = (d·sc)·(q-32). Layout: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 int8 scales, d
+// BytesQ6_K is the size of a Q6_K block: blocks of 256 in sixteen sub-blocks of 16, w = (d·sc)·(q-32). Layout: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 int8 scales, d
 // f16.
 const BytesQ6_K = 210
 

@@ -4,7 +4,7 @@ package quant
 
 import "math"
 
-// Q8_0: blocks of 32, w = d·q. Layout: d f16, q [32]int8.
+// BytesQ8_0 is the size of a Q8_0 block: blocks of 32, w = d·q. Layout: d f16, q [32]int8.
 const BytesQ8_0 = 34
 
 func dequantQ8_0(dst []float32, b []byte) {
