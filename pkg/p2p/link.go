@@ -42,7 +42,7 @@ func (ss *session) attachNext() error {
 	}
 	ss.next.Store(link)
 	free := ss.h.protect(pi.ID, "next of "+ss.open.Session.String())
-	unbind := link.bind(ss.ctx, network.StreamNoError)
+	unbind := ss.bind(link)
 	go func() {
 		defer free()
 		defer unbind()
@@ -63,6 +63,18 @@ func attach(link *Stream, a *protocol.Attach) error {
 		return errors.New("the answer is for another session")
 	}
 	return nil
+}
+
+// bind resets a link when the session ends, and says whether the session or the whole node went: the other hop reports
+// a lost node.
+func (ss *session) bind(link *Stream) (stop func() bool) {
+	return context.AfterFunc(ss.ctx, func() {
+		code := network.StreamNoError
+		if ss.h.ctx.Err() != nil {
+			code = network.StreamShutdown
+		}
+		link.Reset(code)
+	})
 }
 
 // watch notices the next hop's death at once: it never sends anything on a link.
@@ -108,7 +120,7 @@ func (h *Host) serveLink(s *Stream) {
 	}
 	defer ss.inputs.Done()
 	defer h.protect(s.Peer(), "link of "+a.Session.String())()
-	defer s.bind(ss.ctx, network.StreamNoError)()
+	defer ss.bind(s)()
 	if err := s.WriteFrame(&protocol.Attached{Session: a.Session, Epoch: a.Epoch}); err != nil {
 		ss.linkLost("the link from the previous hop broke", err)
 		return
