@@ -12,7 +12,7 @@ import (
 
 // A step in the middle of a generation allocates nothing here: what it needs has grown before. (Under the race detector
 // pools forget on purpose.)
-func TestStepsAllocateNothing(t *testing.T) { //nolint:paralleltest // counts allocations
+func TestStepsAllocateNothing(t *testing.T) { // not parallel: counts allocations
 	buf := make([]byte, 0, 1<<20)
 	x := make([]float32, 2048)
 	for _, s := range samples() {
