@@ -6,6 +6,3 @@
 // no clock and knows nothing of models; pkg/layers is its caller. Functions are safe for concurrent use on distinct
 // slices; a [Pool] runs one job at a time; [Acts] and [KVHead] must not be written while they are in use.
 package kernel
-
-// Contract names the version of docs/numerics.md that this package computes by. It begins every numerics ID.
-const Contract = "n1"
