@@ -166,7 +166,7 @@ func findTarget(ctx context.Context, c *client.Client, s client.Selector, wait t
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	target, err := c.Find(ctx, s, p.looking)
-	p.clear()
+	p.found()
 	return target, err
 }
 

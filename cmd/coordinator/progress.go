@@ -5,7 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/shardnode/shardnode/internal/client"
@@ -13,41 +13,74 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// progress tells the user on stderr what happens. It belongs to the goroutine that drives the command.
+// progress tells the user on stderr what happens.
 type progress struct {
 	w        io.Writer
 	verbose  bool
 	terminal bool
 	target   *client.Target
-	status   string // the unfinished line on a terminal
 	steps    int
+
+	mu      sync.Mutex // guards all following fields: the search for nodes reports from its own goroutine
+	patient *time.Timer
+	late    bool   // the search takes long enough to speak of it
+	latest  string // what is missing
+	status  string // what was said last; on a terminal the unfinished line
 }
+
+// searchGrace is how long a search may take before the user hears what is missing: nodes of one machine answer within it.
+const searchGrace = time.Second
 
 func newProgress(w io.Writer, verbose bool) *progress {
 	return &progress{w: w, verbose: verbose, terminal: isTerminal(w)}
 }
 
-// looking shows what is still missing while the swarm is searched: at once with --verbose or on a terminal.
+// looking shows what is still missing once the search takes long.
 func (p *progress) looking(what string) {
-	if what == p.status || (!p.terminal && !p.verbose) {
-		return
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.latest = what
+	if p.patient == nil {
+		p.patient = time.AfterFunc(searchGrace, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.late = p.latest != ""
+			p.say()
+		})
 	}
-	if !p.terminal {
-		p.status = what
-		fmt.Fprintln(p.w, what)
-		return
-	}
-	p.clear()
-	p.status = what
-	fmt.Fprint(p.w, what)
+	p.say()
 }
 
-// clear removes the unfinished line.
-func (p *progress) clear() {
-	if p.terminal && p.status != "" {
-		fmt.Fprint(p.w, "\r"+strings.Repeat(" ", len([]rune(p.status)))+"\r")
+// say prints the latest state of the search. The caller holds mu.
+func (p *progress) say() {
+	if !p.late || p.latest == p.status {
+		return
 	}
+	p.wipe()
+	p.status = p.latest
+	if p.terminal {
+		fmt.Fprint(p.w, p.status)
+	} else {
+		fmt.Fprintln(p.w, p.status)
+	}
+}
+
+// found ends the search and removes its unfinished line.
+func (p *progress) found() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.patient != nil {
+		p.patient.Stop()
+	}
+	p.latest, p.late = "", false
+	p.wipe()
 	p.status = ""
+}
+
+func (p *progress) wipe() {
+	if p.terminal && p.status != "" {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
 }
 
 func (p *progress) started(t *client.Target, requestID string, prompt []protocol.TokenID) {

@@ -79,7 +79,7 @@ func hashTensors(f *File, tensors []ManifestTensor) {
 		wg.Go(func() {
 			for mt := range next {
 				t, _ := f.Tensor(mt.Name)
-				mt.SHA256 = sha256.Sum256(f.Data(t))
+				mt.SHA256 = f.hash(t)
 			}
 		})
 	}
@@ -88,6 +88,22 @@ func hashTensors(f *File, tensors []ManifestTensor) {
 	}
 	close(next)
 	wg.Wait()
+}
+
+// hashPiece is how much of a tensor is hashed before its pages are given back: hashing a file must not make it resident.
+const hashPiece = 4 << 20
+
+// hash returns the SHA-256 of a tensor's bytes.
+func (f *File) hash(t *Tensor) [sha256.Size]byte {
+	h := sha256.New()
+	for at := uint64(0); at < t.Size; at += hashPiece {
+		end := min(at+hashPiece, t.Size)
+		h.Write(f.data[t.Offset+at : t.Offset+end])
+		if f.unmap != nil {
+			release(f.data, t.Offset+at, t.Offset+end)
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // ParseManifest reads the canonical encoding. It is strict: encoding the result gives the same bytes.
