@@ -18,7 +18,7 @@ type admission struct {
 	network.NoopNotifiee
 	h *Host
 
-	mu      sync.Mutex // guards all following fields
+	mu      sync.Mutex // guards all following fields; taken before Host.mu
 	closed  bool
 	conns   map[peer.ID]map[network.Conn]*connState
 	pending int                    // connections that wait for admission

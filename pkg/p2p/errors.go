@@ -88,6 +88,7 @@ var streamCodes = map[network.StreamErrorCode]struct {
 
 var (
 	errNoAnswer = errors.New("the peer ended the stream without an answer")
+	errClosed   = errors.New("the host is closed")
 	errEnded    = errors.New("the peer ended the session")
 )
 

@@ -26,39 +26,41 @@ type handshake struct {
 	err  error // set before done is closed
 }
 
-// ensure returns once p is admitted; p must be connected. Callers at the same time share one handshake.
+// ensure returns once p is admitted; p must be connected. Callers at the same time share one handshake, which goes on
+// when one of them gives up.
 func (a *admission) ensure(ctx context.Context, p peer.ID) error {
-	for {
-		a.mu.Lock()
-		if a.admittedLocked(p) {
-			a.mu.Unlock()
-			return nil
-		}
-		hs, joined := a.running[p]
-		if !joined {
-			hs = &handshake{done: make(chan struct{})}
-			a.running[p] = hs
-		}
+	a.mu.Lock()
+	if a.admittedLocked(p) {
 		a.mu.Unlock()
-
-		if !joined {
-			hs.err = a.dial(ctx, p)
-			a.mu.Lock()
-			delete(a.running, p)
-			a.mu.Unlock()
-			close(hs.done)
-			return hs.err
-		}
-		select {
-		case <-hs.done:
-			// The other caller's context may have ended; ours has not.
-			if hs.err != nil && !errors.Is(hs.err, context.Canceled) {
-				return hs.err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return nil
 	}
+	hs := a.running[p]
+	if hs == nil {
+		if !a.h.enter() {
+			a.mu.Unlock()
+			return errClosed
+		}
+		hs = &handshake{done: make(chan struct{})}
+		a.running[p] = hs
+		go a.run(hs, p)
+	}
+	a.mu.Unlock()
+	select {
+	case <-hs.done:
+		return hs.err
+	case <-ctx.Done():
+		return typed("enter the swarm of", p, ctx.Err())
+	}
+}
+
+// run owns a handshake that this side starts.
+func (a *admission) run(hs *handshake, p peer.ID) {
+	defer a.h.exit()
+	hs.err = a.dial(a.h.ctx, p)
+	a.mu.Lock()
+	delete(a.running, p)
+	a.mu.Unlock()
+	close(hs.done)
 }
 
 // settled reports whether p is admitted, and waits for a handshake that this side has started: the other side may use
@@ -88,9 +90,6 @@ func (a *admission) dial(ctx context.Context, p peer.ID) error {
 	if err := a.prove(s); err != nil {
 		s.Reset(network.StreamGated)
 		_ = ns.Conn().CloseWithError(network.ConnGated)
-		if cause := context.Cause(ctx); cause != nil && errors.Is(cause, context.Canceled) {
-			return cause
-		}
 		return typed("enter the swarm of", p, err)
 	}
 	s.Close()

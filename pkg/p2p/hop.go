@@ -72,7 +72,12 @@ func (hs *HopStream) Opened() protocol.Opened { return hs.opened }
 
 // Send sends *protocol.Step, *protocol.IntermediateResult or *protocol.Truncate; the frame is free when it returns.
 // It blocks while the hop is behind.
-func (hs *HopStream) Send(f protocol.Frame) error { return hs.s.WriteFrame(f) }
+func (hs *HopStream) Send(f protocol.Frame) error {
+	if err := hs.s.WriteFrame(f); err != nil {
+		return hopError(&hs.hop, err)
+	}
+	return nil
+}
 
 // Recv returns the next *protocol.IntermediateResult, *protocol.Truncate or *protocol.Error of the hop. The first two
 // are valid until the next Recv. An Error does not end the stream by itself; an error returned does.

@@ -56,7 +56,9 @@ func newLimits() rcmgr.ConcreteLimitConfig {
 		SessionProtocol: {in: maxStreams, peerIn: maxPeerStreams, out: maxStreams, memory: session, peerMem: session},
 		LinkProtocol:    {in: maxStreams, peerIn: maxPeerStreams, out: maxStreams, memory: session, peerMem: session},
 	}
+	// The connection manager trims above 256; the rest is room for strangers and for dials in progress.
 	total := resource(4*maxStreams, 4*maxStreams, 2*session)
+	total.ConnsInbound, total.ConnsOutbound, total.Conns = 384, 384, 512
 	perPeer := resource(4*maxPeerStreams, 4*maxPeerStreams, 2*session)
 	partial := rcmgr.PartialLimitConfig{
 		System:       total,

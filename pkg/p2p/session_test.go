@@ -50,6 +50,26 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// A prefill chunk of 16 MiB passes all limits on both paths.
+func TestLargePrefill(t *testing.T) {
+	t.Parallel()
+	for name, path := range paths {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRoute(t, 2)
+			for _, n := range r.nodes {
+				n.hidden = 8192
+			}
+			o := r.request(path)
+			in := &protocol.Step{Session: o.Session, Epoch: 1, Tokens: tokens(3, 512), Sample: true}
+			out, ok := exchange(t, path, r.mustOpen(t, o), in).(*protocol.IntermediateResult)
+			if !ok || len(out.Tokens) != 512 || out.Generated[0] != 5 {
+				t.Errorf("%+v", out)
+			}
+		})
+	}
+}
+
 func TestCloseFreesEverySession(t *testing.T) {
 	t.Parallel()
 	for name, path := range paths {

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+
+package p2p
+
+import (
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pproto "github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+// Each protocol gets its streams, with the memory that its largest frame needs. A limit left at zero would refuse every
+// reservation, and nothing else would notice.
+func TestLimitsAllowWhatWePromise(t *testing.T) {
+	t.Parallel()
+	for id, tt := range map[libp2pproto.ID]struct{ streams, frame int }{
+		AdmitProtocol:   {4, admitFrame},
+		StatusProtocol:  {16, controlFrame},
+		ModelProtocol:   {4, controlFrame},
+		SessionProtocol: {maxPeerStreams, keepBuffer},
+		LinkProtocol:    {maxPeerStreams, keepBuffer},
+	} {
+		rm, err := newResourceManager(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rm.Close() //nolint:errcheck // the test ends
+		var last network.StreamManagementScope
+		for i := range tt.streams {
+			s, err := rm.OpenStream(peer.ID("a peer"), network.DirInbound)
+			if err == nil {
+				err = s.SetProtocol(id)
+			}
+			if err == nil {
+				err = s.SetService(serviceName)
+			}
+			if err == nil {
+				err = s.ReserveMemory(tt.frame, network.ReservationPriorityAlways)
+			}
+			if err != nil {
+				t.Fatalf("%s: stream %d of %d: %v", id, i, tt.streams, err)
+			}
+			last = s
+		}
+		if id == SessionProtocol || id == LinkProtocol {
+			if err := last.ReserveMemory(protocol.MaxFrame-tt.frame, network.ReservationPriorityAlways); err != nil {
+				t.Errorf("%s: the largest frame: %v", id, err)
+			}
+		}
+		s, err := rm.OpenStream(peer.ID("a peer"), network.DirInbound)
+		if err == nil {
+			err = s.SetProtocol(id)
+		}
+		if err == nil {
+			t.Errorf("%s: one stream above %d is not refused", id, tt.streams)
+		}
+	}
+}
