@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/pkg/gguf"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -28,15 +29,15 @@ type Config struct {
 }
 
 // Bounds on a configuration: several times what is published, and small enough that no product of them overflows: the KV cache of the largest
-// allowed model (2·4 bytes × context × width × layers) stays below 2^55 bytes.
+// allowed model (2·4 bytes × context × width × layers) stays below 2^60 bytes.
 const (
 	maxLayers  = protocol.MaxLayers
-	maxHidden  = 1 << 16 // a row of hidden states must fit a frame many times over; Llama 3.1 405B: 16,384
-	maxFFN     = 1 << 19 // Llama 3.1 405B: 53,248
-	maxHeads   = 1 << 12 // Llama 3.1 405B: 128
-	maxHeadDim = 1 << 8  // what the attention kernels are made for; Llama: 128, Gemma: 256
-	maxContext = 1 << 20 // the bound of the exactness of rotary angles (docs/numerics.md §5)
-	maxExperts = 1 << 16 // only to name the number in the refusal
+	maxHidden  = 1 << 16             // a row of hidden states must fit a frame many times over; Llama 3.1 405B: 16,384
+	maxFFN     = 1 << 19             // Llama 3.1 405B: 53,248
+	maxHeads   = 1 << 12             // Llama 3.1 405B: 128
+	maxHeadDim = 1 << 8              // what the attention kernels are made for; Llama: 128, Gemma: 256
+	maxContext = kernel.MaxPositions // beyond it rotary angles are not accurate
+	maxExperts = 1 << 16             // only to name the number in the refusal
 )
 
 // ParseConfig reads a model's shape. An architecture or feature that is not supported is an error that names it.
@@ -101,8 +102,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("norm epsilon %g: want a number between 0 and 1", c.NormEps)
 	case !(c.RopeBase >= 1 && c.RopeBase <= 1e12):
 		return fmt.Errorf("rope base %g: want a number from 1 to 1e12", c.RopeBase)
-	case !(c.RopeScale >= 1 && c.RopeScale <= 1e6): // below 1, angles would leave the range in which they are exact
-		return fmt.Errorf("rope scaling factor %g: want a number from 1 to 1e6", c.RopeScale)
+	case !(c.RopeScale > 0 && c.RopeScale <= 1e6):
+		return fmt.Errorf("rope scaling factor %g: want a number above 0 and up to 1e6", c.RopeScale)
 	}
 	return nil
 }
