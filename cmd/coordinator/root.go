@@ -78,10 +78,14 @@ func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) {
 			return nil, err
 		}
 	}
-	return client.Dial(ctx, client.Config{
+	cfg := client.Config{
 		Swarm: o.swarm, SwarmKey: key, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS,
 		StateRoot: root, Version: cmdline.ShortVersion(), Log: log,
-	})
+	}
+	if !o.noMDNS {
+		cfg.RunDir = statedir.RunDir(root)
+	}
+	return client.Dial(ctx, cfg)
 }
 
 // exactArgs is cobra.ExactArgs with a usage error that shows the form.

@@ -145,7 +145,7 @@ func (o *options) start(cfg node.Config, dir *statedir.Dir, log *zap.Logger) (*n
 		if err != nil {
 			return nil, err
 		}
-		cfg.RunDir = filepath.Join(root, "run")
+		cfg.RunDir = statedir.RunDir(root)
 	}
 	progress := newLoadProgress(os.Stderr)
 	cfg.Progress = progress.show

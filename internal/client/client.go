@@ -24,7 +24,8 @@ type Config struct {
 	SwarmKey  []byte
 	Open      bool
 	Bootstrap []string
-	NoMDNS    bool   // neither multicast nor this machine's own list: DHT only
+	NoMDNS    bool   // no multicast
+	RunDir    string // local rendezvous directory of this machine's nodes; "": none
 	StateRoot string // where peers and manifests are kept; "": nowhere
 	Version   string
 	Log       *zap.Logger // nil: silent
@@ -58,13 +59,10 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	finderConfig := discovery.Config{
 		Host: host.Guarded(), Status: host.Status, Connect: host.Connect, Swarm: host.Swarm(), Bootstrap: cfg.Bootstrap,
-		MDNS: !cfg.NoMDNS, Log: cfg.Log,
+		MDNS: !cfg.NoMDNS, LocalDir: cfg.RunDir, Log: cfg.Log,
 	}
 	if cfg.StateRoot != "" {
 		finderConfig.CachePath = filepath.Join(cfg.StateRoot, "coordinator", "peers.json")
-		if !cfg.NoMDNS {
-			finderConfig.LocalDir = filepath.Join(cfg.StateRoot, "run")
-		}
 	}
 	finder, err := discovery.New(finderConfig)
 	if err != nil {

@@ -48,6 +48,9 @@ func Root() (string, error) {
 	return filepath.Join(dir, "shardnode"), nil
 }
 
+// RunDir is where the nodes of this machine tell its coordinators of themselves, below [Root].
+func RunDir(root string) string { return filepath.Join(root, "run") }
+
 // Open locks the directory at path, which it makes if need be. The error wraps [ErrHeld] when another process has it.
 func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
