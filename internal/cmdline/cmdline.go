@@ -51,11 +51,35 @@ func Run(root *cobra.Command, envPrefix string) int {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return bindEnv(cmd, envPrefix) }
 
-	err := root.ExecuteContext(ctx)
+	err := unknownCommand(root, os.Args[1:])
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if err == nil {
 		return ExitOK
 	}
 	return report(os.Stderr, root.Name(), err)
+}
+
+// unknownCommand returns an error if args name a command that a group of commands does not have. Left alone, cobra prints the group's
+// help and succeeds.
+func unknownCommand(root *cobra.Command, args []string) error {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	cmd, rest, err := root.Find(args)
+	if err != nil || cmd.Runnable() || len(rest) == 0 {
+		return nil // cobra says what is wrong, if anything is
+	}
+	name := rest[0]
+	if strings.HasPrefix(name, "-") || name == cobra.ShellCompRequestCmd || name == cobra.ShellCompNoDescRequestCmd {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	hint := ""
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return Usagef("unknown command %q for %q%s", name, cmd.CommandPath(), hint)
 }
 
 func report(w io.Writer, name string, err error) int {
@@ -64,7 +88,7 @@ func report(w io.Writer, name string, err error) int {
 		fmt.Fprintf(w, "%s: %v\n", name, err)
 	}
 	var usage *UsageError
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag") {
 		fmt.Fprintf(w, "Run '%s --help' for usage.\n", name)
 		return ExitUsage
 	}

@@ -61,3 +61,34 @@ func TestEnvironmentErrorsNameTheVariable(t *testing.T) {
 		t.Fatalf("err = %v, want one that names SHARDTEST_THREADS", err)
 	}
 }
+
+func TestUnknownCommand(t *testing.T) {
+	t.Parallel()
+	run := func(*cobra.Command, []string) error { return nil }
+	for line, want := range map[string]string{
+		"":             "",
+		"--version":    "",
+		"infer hello":  "",
+		"model":        "",
+		"model look x": "",
+		"help":         "",
+		"completion":   "",
+		"__complete i": "",
+		"bogus":        `unknown command "bogus" for "root"`,
+		"infre hello":  `unknown command "infre" for "root"; did you mean infer?`,
+		"model bogus":  `unknown command "bogus" for "root model"`,
+		"model lok":    `unknown command "lok" for "root model"; did you mean look?`,
+	} {
+		root := &cobra.Command{Use: "root", Args: cobra.NoArgs}
+		model := &cobra.Command{Use: "model", Args: cobra.NoArgs}
+		model.AddCommand(&cobra.Command{Use: "look", RunE: run})
+		root.AddCommand(&cobra.Command{Use: "infer", RunE: run}, model)
+		got := ""
+		if err := unknownCommand(root, strings.Fields(line)); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
