@@ -22,7 +22,8 @@ func newModel() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "model",
 		Short: "Look into GGUF files: metadata, tensors, tokens, logits",
-		Args:  cobra.NoArgs,
+		Args:  knownCommand,
+		RunE:  showHelp,
 	}
 	cmd.AddCommand(newInspect(), newTokenize(), newDetokenize(), newLogits())
 	return cmd

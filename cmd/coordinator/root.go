@@ -33,11 +33,22 @@ func newRoot() *cobra.Command {
 		Use:   "coordinator",
 		Short: "Find the shards of a model in a swarm and generate through them",
 		Long:  longHelp,
-		Args:  cobra.NoArgs,
+		Args:  knownCommand,
+		RunE:  showHelp,
 	}
 	root.AddCommand(newInfer(), newSwarm(), newModel())
 	return root
 }
+
+// knownCommand refuses what is not a subcommand.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return cmdline.Usagef("unknown command %q for %q", args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // swarmOptions are the flags of every command that joins a swarm.
 type swarmOptions struct {
