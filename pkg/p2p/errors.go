@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -128,15 +127,12 @@ func classify(err error) (protocol.Code, string) {
 	return protocol.CodeUnreachable, ""
 }
 
-// wireError is a copy of err that fits on the wire.
+// wireError is a copy of err as a frame; encoding cuts a message that is too long.
 func wireError(err error) protocol.Error {
 	e := protocol.Error{Code: protocol.CodeInternal, Message: err.Error()}
 	var wire *protocol.Error
 	if errors.As(err, &wire) {
 		e = *wire
-	}
-	if len(e.Message) > protocol.MaxMessage {
-		e.Message = strings.ToValidUTF8(e.Message[:protocol.MaxMessage], "")
 	}
 	return e
 }

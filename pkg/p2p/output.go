@@ -3,8 +3,9 @@
 package p2p
 
 import (
-	"github.com/shardnode/shardnode/pkg/protocol"
 	"go.uber.org/zap"
+
+	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
 // deliver sends the node's output on: to the next hop, or to the coordinator. It is the deliver of [Node].

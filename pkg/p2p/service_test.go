@@ -50,6 +50,30 @@ func TestStatusOfAHostThatServesNothing(t *testing.T) {
 	}
 }
 
+// Streams fail lazily: the refusal shows at the first read, and comes back as a code.
+func TestResetCodes(t *testing.T) {
+	t.Parallel()
+	for reset, want := range map[network.StreamErrorCode]protocol.Code{
+		network.StreamResourceLimitExceeded: protocol.CodeBusy,
+		network.StreamRateLimited:           protocol.CodeBusy,
+		network.StreamProtocolViolation:     protocol.CodeBadFrame,
+		network.StreamShutdown:              protocol.CodeDraining,
+		network.StreamGated:                 protocol.CodeForbidden,
+		network.StreamNoError:               protocol.CodeUnreachable,
+	} {
+		node, c := testnet.Loopback(t, p2p.Config{}), testnet.Loopback(t, p2p.Config{})
+		node.Guarded().SetStreamHandler(p2p.StatusProtocol, func(s network.Stream) { _ = s.ResetWithError(reset) })
+		_, _, err := c.Status(t.Context(), node.AddrInfo())
+		if !errors.Is(err, &protocol.Error{Code: want}) {
+			t.Errorf("reset %#x: %v, want %s", reset, err, want)
+		}
+		var wire *protocol.Error
+		if !errors.As(err, &wire) || wire.Peer != node.ID().String() {
+			t.Errorf("reset %#x: wire form %+v", reset, wire)
+		}
+	}
+}
+
 func TestConnectToOneself(t *testing.T) {
 	t.Parallel()
 	h := testnet.Loopback(t, p2p.Config{})

@@ -8,9 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/multiformats/go-multiaddr"
-
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
 
 	"github.com/shardnode/shardnode/internal/testnet"
 	"github.com/shardnode/shardnode/pkg/p2p"
@@ -123,6 +122,22 @@ func TestSimStalledFrame(t *testing.T) {
 			if n = r.nodes[0].open.Load(); n != 0 {
 				t.Errorf("%d sessions left", n)
 			}
+		}
+	})
+}
+
+// A host that only dials finds its place on the network too.
+func TestSimDialOnly(t *testing.T) {
+	simRoute(t, 1, func(t *testing.T, net *testnet.Sim, r *route) {
+		_, options := net.Endpoint()
+		c, err := p2p.NewHost(p2p.Config{SwarmKey: keyA, DialOnly: true, Options: options})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:errcheck // the test ends
+		_, rtt, err := c.Status(t.Context(), r.hosts[0].AddrInfo())
+		if err != nil || rtt < 2*oneWay || rtt > 3*oneWay {
+			t.Errorf("status: round trip %v, %v", rtt, err)
 		}
 	})
 }
