@@ -58,6 +58,16 @@ func TestExpEqualsReference(t *testing.T) {
 	for b := uint64(0); b < 1<<32; b += 100_003 {
 		values = append(values, math.Float32frombits(uint32(b)))
 	}
+	for n := -126; n < 128; n++ { // products next to a half, which must be rounded before they are rounded to an integer
+		x := float32((float64(n) + 0.5) * math.Ln2)
+		for range 8 {
+			x = math.Nextafter32(x, -100)
+		}
+		for range 17 {
+			values = append(values, x)
+			x = math.Nextafter32(x, 100)
+		}
+	}
 	for i := -5000; i < 5000; i++ {
 		values = append(values, float32(i)*0.0181)
 	}

@@ -69,12 +69,22 @@ func TestFMASubnormal(t *testing.T) {
 		n = 30_000
 	}
 	for range n {
-		small := func(bits int) float32 { // up to bits bits, any exponent that fits
-			return math.Float32frombits(rng.Uint32()&(1<<bits-1) | rng.Uint32()&(1<<31))
+		z := math.Float32frombits(rng.Uint32()&(1<<(1+rng.IntN(24))-1) | rng.Uint32()&(1<<31))
+		// x·y is an odd number of halves of the least float32, times 1 ± a bit that float64 drops beside a large z.
+		halves := float64(2*rng.IntN(1<<rng.IntN(12)) + 1)
+		x, y := float32(math.Ldexp(halves, -90)), float32(0x1p-60)
+		switch rng.IntN(4) {
+		case 0:
+			x, y = 0x1p-90*(1+0x1p-23), 0x1p-60*(1-0x1p-23) // 1-2^-46
+		case 1:
+			x, y = 0x1p-90*(1+0x1p-12), 0x1p-60*(1-0x1p-12+0x1p-24) // 1+2^-36
+		case 2:
+			y = math.Float32frombits(math.Float32bits(y) + rng.Uint32()%3 - 1)
 		}
-		x := math.Float32frombits(rng.Uint32()&0x807fffff | uint32(1+rng.IntN(126))<<23)
-		y := float32(math.Ldexp(1+float64(rng.IntN(1<<12))/(1<<12), -149+rng.IntN(25)-int(math.Ilogb(float64(x)))))
-		checkFMA(t, x, y, small(1+rng.IntN(24)))
+		if rng.IntN(2) == 0 {
+			x = -x
+		}
+		checkFMA(t, x, y, z)
 	}
 }
 
@@ -114,10 +124,18 @@ func checkFMA(t *testing.T, x, y, z float32) {
 	if got := FMA(x, y, z); !same(got, want) {
 		t.Fatalf("FMA(%x, %x, %x) = %x, want %x", x, y, z, got, want)
 	}
-	// The chains of the hot loops have their own copy of the fast path.
-	c := [4]float32{z, 0, z, -z}
-	fmaChains(&c, []float32{x}, []float32{y, y, -y, 1}, 4)
-	if !same(c[0], want) || !same(c[1], refFMA(x, y, 0)) || !same(c[2], refFMA(x, -y, z)) || !same(c[3], refFMA(x, 1, -z)) {
-		t.Fatalf("fmaChains with x = %x, y = %x, z = %x gives %x", x, y, z, c)
+	// The hot loops have their own copies of the fast path.
+	for lane := range 4 {
+		var c, w, a [4]float32
+		c[lane], w[lane], a[lane] = z, y, x
+		fmaChains(&c, []float32{x}, w[:], 4)
+		if !same(c[lane], want) {
+			t.Fatalf("lane %d of fmaChains(%x, %x, %x) = %x, want %x", lane, x, y, z, c[lane], want)
+		}
+		c[lane] = z
+		dotFloat(&c, w[:], a[:])
+		if !same(c[lane], want) {
+			t.Fatalf("lane %d of dotFloat(%x, %x, %x) = %x, want %x", lane, x, y, z, c[lane], want)
+		}
 	}
 }
