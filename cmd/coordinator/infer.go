@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -151,11 +150,8 @@ func infer(cmd *cobra.Command, o *inferOptions, prompt string) error {
 	}
 	result, err := generate(ctx, cmd, o, c, target, req, progress)
 	if o.asJSON && result != nil {
-		out := newInferResult(result, err)
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetEscapeHTML(false)
-		if encodeErr := encoder.Encode(out); encodeErr != nil {
-			return encodeErr
+		if printErr := printJSON(cmd.OutOrStdout(), newInferResult(result, err)); printErr != nil {
+			return printErr
 		}
 	}
 	return err
@@ -184,14 +180,18 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 	}
 	stdout := cmd.OutOrStdout()
 	obs := client.Observer{Started: p.started, Opened: p.opened, Step: p.step}
+	printed := false
 	if !o.asJSON {
-		obs.Text = func(s string) { fmt.Fprint(stdout, s) }
+		obs.Text = func(s string) {
+			fmt.Fprint(stdout, s)
+			printed = true
+		}
 	}
 	if logits != nil {
 		obs.Logits = func(_ []int, rows []byte) { logits.Append(rows) }
 	}
 	result, err := c.Generate(ctx, target, model, req, obs)
-	if !o.asJSON {
+	if printed || err == nil && !o.asJSON {
 		fmt.Fprintln(stdout)
 	}
 	if result != nil {

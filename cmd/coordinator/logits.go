@@ -5,7 +5,6 @@ package main
 import (
 	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math"
 	"runtime"
@@ -54,6 +53,7 @@ shards of a swarm, which give the same bits. For comparing with other engines: -
 	f.StringVar(&o.npy, "npy", "", "write all values to this .npy file: float32 [positions][vocabulary]")
 	f.IntVar(&o.top, "top", 10, "how many of the largest to print")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "compute threads")
+	f.Lookup("threads").DefValue = "one a CPU"
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object a position")
 	_ = cmd.MarkFlagRequired("ids")
 	return cmd
@@ -219,7 +219,7 @@ func (out *logitsOutput) row(position int, logits []float32) error {
 		for i, id := range order {
 			top[i] = pair{id, logits[id]}
 		}
-		return json.NewEncoder(w).Encode(map[string]any{"position": position, "argmax": kernel.ArgMax(logits), "top": top})
+		return printJSON(w, map[string]any{"position": position, "argmax": kernel.ArgMax(logits), "top": top})
 	}
 	fmt.Fprintf(w, "position %d:", position)
 	for _, id := range order {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,8 +21,7 @@ func newModel() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "model",
 		Short: "Look into GGUF files: metadata, tensors, tokens, logits",
-		Args:  knownCommand,
-		RunE:  showHelp,
+		Args:  cobra.NoArgs,
 	}
 	cmd.AddCommand(newInspect(), newTokenize(), newDetokenize(), newLogits())
 	return cmd
@@ -64,7 +62,7 @@ func newInspect() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(out)
+				return printJSON(cmd.OutOrStdout(), out)
 			}
 			return out.print(cmd)
 		},
@@ -196,7 +194,7 @@ func newTokenize() *cobra.Command {
 			defer done()
 			ids := t.Encode(text, tokenizer.EncodeOptions{AddSpecial: add, ParseSpecial: special})
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"text": text, "tokens": ids})
+				return printJSON(cmd.OutOrStdout(), map[string]any{"text": text, "tokens": ids})
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), formatIDs(ids))
 			return nil
@@ -230,7 +228,7 @@ func newDetokenize() *cobra.Command {
 			}
 			text := string(t.DecodeSpecial(ids))
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"tokens": ids, "text": text})
+				return printJSON(cmd.OutOrStdout(), map[string]any{"tokens": ids, "text": text})
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), text)
 			return nil

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/shardnode/shardnode/internal/cmdline"
 	"github.com/shardnode/shardnode/internal/statedir"
 	"github.com/shardnode/shardnode/internal/swarmkey"
+	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
 const longHelp = `Find the shards of a model in a swarm and generate through them.
@@ -33,22 +35,11 @@ func newRoot() *cobra.Command {
 		Use:   "coordinator",
 		Short: "Find the shards of a model in a swarm and generate through them",
 		Long:  longHelp,
-		Args:  knownCommand,
-		RunE:  showHelp,
+		Args:  cobra.NoArgs, // package cmdline refuses unknown commands
 	}
 	root.AddCommand(newInfer(), newSwarm(), newModel())
 	return root
 }
-
-// knownCommand refuses what is not a subcommand.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return cmdline.Usagef("unknown command %q for %q", args[0], cmd.CommandPath())
-	}
-	return nil
-}
-
-func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // swarmOptions are the flags of every command that joins a swarm.
 type swarmOptions struct {
@@ -74,6 +65,9 @@ func (o *swarmOptions) register(cmd *cobra.Command) {
 
 // dial joins the swarm.
 func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) {
+	if o.swarm == "" || len(o.swarm) > protocol.MaxSwarm {
+		return nil, cmdline.Usagef("--swarm %q: want a name of 1 to %d bytes", o.swarm, protocol.MaxSwarm)
+	}
 	key, err := swarmkey.Read(o.swarmKey)
 	if err != nil {
 		return nil, err
@@ -107,6 +101,13 @@ func exactArgs(n int, form string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// printJSON writes v as one line, with < and > as they are.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }
 
 // isTerminal reports whether w is an interactive terminal.

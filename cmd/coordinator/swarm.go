@@ -4,7 +4,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -36,9 +36,14 @@ func newSwarm() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(newSwarmResult(view))
+				err = printJSON(cmd.OutOrStdout(), newSwarmResult(view))
+			} else {
+				err = printSwarm(cmd, view)
 			}
-			return printSwarm(cmd, view)
+			if err == nil && len(view.Nodes) == 0 {
+				err = errors.New("nobody found; start a node with: shardnode --layers 0-7, or name one with --bootstrap")
+			}
+			return err
 		},
 	}
 	o.register(cmd)
@@ -117,8 +122,8 @@ func newSwarmResult(v *client.View) *swarmResult {
 func printSwarm(cmd *cobra.Command, v *client.View) error {
 	w := cmd.OutOrStdout()
 	if len(v.Nodes) == 0 {
-		fmt.Fprintf(w, "no nodes in swarm %q\n", v.Swarm)
-		return fmt.Errorf("nobody found; start a node with: shardnode --layers 0-7, or name one with --bootstrap")
+		_, err := fmt.Fprintf(w, "no nodes in swarm %q\n", v.Swarm)
+		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "LAYERS\tMODEL\tPEER\tRTT\tSTEP\tSESSIONS\tKV\tVERSION")

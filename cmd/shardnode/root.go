@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shardnode/shardnode/internal/cmdline"
+	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
 const longHelp = `Serve a range of a model's transformer layers to a swarm.
@@ -65,6 +66,7 @@ func newRoot() *cobra.Command {
 	f.BoolVar(&o.open, "open", false, "without a key, serve public addresses too: anybody may use this node")
 	f.BoolVar(&o.noMDNS, "no-mdns", false, "do not look for peers, nor be found, by multicast or on this machine: DHT only")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "compute threads")
+	f.Lookup("threads").DefValue = "one a CPU"
 	f.StringVar(&o.kv, "kv", "f16", "element type of the KV cache: f16 or f32")
 	f.IntVar(&o.context, "context", 0, "positions of one session at the most (default: the model's context)")
 	f.IntVar(&o.maxSessions, "max-sessions", 64, "sessions at the most")
@@ -94,8 +96,8 @@ func (o *options) validate() error {
 		return cmdline.Usagef("--max-sessions %d: want at least 1", o.maxSessions)
 	case o.context < 0:
 		return cmdline.Usagef("--context %d: want a positive number of tokens", o.context)
-	case o.swarm == "" || len(o.swarm) > 64:
-		return cmdline.Usagef("--swarm %q: want a name of 1 to 64 bytes", o.swarm)
+	case o.swarm == "" || len(o.swarm) > protocol.MaxSwarm:
+		return cmdline.Usagef("--swarm %q: want a name of 1 to %d bytes", o.swarm, protocol.MaxSwarm)
 	case o.open && o.swarmKey != "":
 		return cmdline.Usagef("--open is for nodes without a key; with --swarm-key public addresses are served anyway")
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -87,6 +88,9 @@ func Ask(ctx context.Context, dir string) (Health, error) {
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
+		if asked := new(url.Error); errors.As(err, &asked) {
+			err = asked.Err // without the URL, which means nothing to a user
+		}
 		return Health{}, fmt.Errorf("no shardnode answers in %s: %w", dir, err)
 	}
 	defer resp.Body.Close()
