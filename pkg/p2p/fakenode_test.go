@@ -39,7 +39,7 @@ func (n *adder) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error
 		return nil, nil, n.refuse
 	}
 	n.open.Add(1)
-	s := &adderSession{n: n, last: int(o.Index) == len(o.Route)-1, in: make(chan protocol.Frame, 4), done: make(chan struct{})}
+	s := &adderSession{n: n, last: int(o.Index) == len(o.Route)-1, in: make(chan protocol.Frame, 4)}
 	s.out.Go(func() {
 		for f := range s.in {
 			if deliver(f) != nil {
@@ -57,7 +57,6 @@ type adderSession struct {
 	step uint32
 	in   chan protocol.Frame
 	out  sync.WaitGroup
-	done chan struct{}
 	end  sync.Once
 }
 
