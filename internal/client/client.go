@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p"
 	"go.uber.org/zap"
@@ -41,6 +42,8 @@ type Client struct {
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the finder has ended
+
+	settled atomic.Bool // the first route was looked for patiently
 
 	mu     sync.Mutex
 	models map[string]*Model // by model ID

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/placement"
@@ -40,14 +41,21 @@ func (c *Client) Find(ctx context.Context, s Selector, looking func(string)) (*T
 	}
 	var target *Target
 	var last error
-	err := c.finder.Wait(ctx, func(d *discovery.Directory) bool {
-		target, last = choose(d, s)
-		if last != nil && looking != nil && ctx.Err() == nil {
-			looking(last.Error())
+	var err error
+	for {
+		err = c.finder.Wait(ctx, func(d *discovery.Directory) bool {
+			target, last = choose(d, s)
+			if last != nil && looking != nil && ctx.Err() == nil {
+				looking(last.Error())
+			}
+			var final *ambiguousError
+			return last == nil || errors.As(last, &final)
+		})
+		if err != nil || c.settled.Swap(true) {
+			break
 		}
-		var final *ambiguousError
-		return last == nil || errors.As(last, &final)
-	})
+		c.settle(ctx, findQuiet)
+	}
 	switch {
 	case target != nil && last == nil:
 		return target, nil
@@ -57,6 +65,26 @@ func (c *Client) Find(ctx context.Context, s Selector, looking func(string)) (*T
 		return nil, fmt.Errorf("%w%s", last, c.unreachable())
 	}
 	return nil, err
+}
+
+// A cold client goes on listening for a moment when it could go: of two models, or of two replicas, the one whose answer
+// happens to come first must not decide.
+const (
+	findQuiet  = 50 * time.Millisecond  // without news, before the first route
+	lookQuiet  = 250 * time.Millisecond // and before a list of the swarm, which is to be whole
+	settleMost = time.Second
+)
+
+// settle waits until the directory has not changed for a while.
+func (c *Client) settle(ctx context.Context, quiet time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, settleMost)
+	defer cancel()
+	timer := time.AfterFunc(quiet, cancel)
+	defer timer.Stop()
+	_ = c.finder.Wait(ctx, func(*discovery.Directory) bool {
+		timer.Reset(quiet)
+		return false
+	})
 }
 
 // unreachable tells of peers that were found but did not answer.

@@ -17,7 +17,7 @@ type View struct {
 	Failures []*discovery.Failure
 }
 
-// Look returns the swarm as soon as some model is complete, or as it is when ctx ends.
+// Look returns the swarm once some model is complete and no more news come, or as it is when ctx ends.
 func (c *Client) Look(ctx context.Context) (*View, error) {
 	err := c.finder.Wait(ctx, func(d *discovery.Directory) bool {
 		return slices.ContainsFunc(d.Models(), func(m discovery.Model) bool { return len(m.Missing) == 0 })
@@ -25,6 +25,7 @@ func (c *Client) Look(ctx context.Context) (*View, error) {
 	if err != nil && ctx.Err() == nil {
 		return nil, err
 	}
+	c.settle(ctx, lookQuiet)
 	d := c.finder.Directory()
 	return &View{Swarm: c.host.Swarm(), Nodes: d.Nodes(), Models: d.Models(), Failures: d.Failures()}, nil
 }
