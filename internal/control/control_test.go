@@ -12,7 +12,7 @@ import (
 
 func TestHealthOverTheSocket(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "ctl") // t.TempDir is too long for a socket path on some systems
+	dir, err := os.MkdirTemp("", "ctl") //nolint:usetesting // t.TempDir is too long for a socket path on some systems
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,14 +25,13 @@ import (
 // Node is one shard node.
 type Node struct {
 	// Constant after construction.
-	cfg      Config
-	log      *zap.Logger
-	modelID  protocol.ModelID
-	model    *layers.Model
-	engine   *engine.Engine
-	host     *p2p.Host
-	finder   *discovery.Finder
-	numerics []string
+	cfg     Config
+	log     *zap.Logger
+	modelID protocol.ModelID
+	model   *layers.Model
+	engine  *engine.Engine
+	host    *p2p.Host
+	finder  *discovery.Finder
 
 	ready atomic.Bool // advertised at least once
 }
