@@ -4,12 +4,10 @@ package client
 
 import (
 	"context"
-	"crypto/rand"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/multiformats/go-multiaddr"
 	"go.uber.org/goleak"
 
@@ -130,17 +128,6 @@ func find(t *testing.T, c *Client, s Selector) (*Target, *Model) {
 	return target, m
 }
 
-// ask generates with the demo model's chat template.
-func ask(t *testing.T, c *Client, s Selector, req *Request) *Result {
-	t.Helper()
-	target, m := find(t, c, s)
-	r, err := c.Generate(t.Context(), target, m, req, Observer{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // eventually waits until ok holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -154,13 +141,4 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not in %s: %s", patience, what)
 		}
 	}
-}
-
-func newKey(t *testing.T) crypto.PrivKey {
-	t.Helper()
-	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
