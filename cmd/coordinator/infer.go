@@ -62,7 +62,7 @@ prompt as it is. With temperature 0, the default, the same prompt always gives t
 	f.Float32Var(&o.sampling.TopP, "top-p", 1, "keep the likeliest tokens with this much probability together")
 	f.Float32Var(&o.sampling.MinP, "min-p", 0, "drop tokens less likely than this part of the likeliest")
 	f.Float32Var(&o.sampling.RepeatPenalty, "repeat-penalty", 1, "above 1 makes recent tokens less likely")
-	f.Uint64Var(&o.sampling.Seed, "seed", 0, "of the random draws")
+	f.Uint64Var(&o.sampling.Seed, "seed", 0, "seed of the random draws")
 	f.StringArrayVar(&o.stop, "stop", nil, "end the answer before this text; repeatable")
 	f.BoolVar(&o.raw, "raw", false, "no chat template; special tokens in the prompt are read as such")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object (docs/cli.md) when done")

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+
+//go:build unix
+
+package e2e
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/shardnode/shardnode/models"
+	"github.com/shardnode/shardnode/pkg/gguf"
+)
+
+func usage(ts *testscript.TestScript, ok bool, form string) {
+	if !ok {
+		ts.Fatalf("usage: %s", form)
+	}
+}
+
+// poll asks until the answer is yes.
+func poll(ts *testscript.TestScript, what string, ask func() (bool, error)) {
+	deadline := time.After(patience)
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := ask()
+		if err != nil {
+			ts.Fatalf("%s: %v", what, err)
+		}
+		if ok {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// await PATTERN FILE
+// It waits until the growing file matches.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "await PATTERN FILE")
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	poll(ts, args[1]+" matches "+args[0], func() (bool, error) {
+		raw, err := os.ReadFile(ts.MkAbs(args[1]))
+		return re.Match(raw), err
+	})
+}
+
+// until PATTERN PROGRAM ARG...
+// It runs the program until what it prints matches.
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 2, "until PATTERN PROGRAM ARG...")
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	poll(ts, args[1]+" prints "+args[0], func() (bool, error) {
+		cmd := exec.Command(filepath.Join(programs, args[1]), args[2:]...)
+		cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
+		out, _ := cmd.CombinedOutput() // what is printed tells of an error
+		return re.Match(out), nil
+	})
+}
+
+// exits CODE LIMIT PROGRAM ARG...
+// The program ends with that exit code, and within the limit.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 3, "exits CODE LIMIT PROGRAM ARG...")
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	limit, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	started := time.Now()
+	err = ts.Exec(args[2], args[3:]...)
+	code := 0
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+	if took := time.Since(started); took > limit {
+		ts.Fatalf("it took %v, want %v at the most", took, limit)
+	}
+}
+
+// model [head=BYTES | flip] FILE
+// It writes the demo model: as it is, its first bytes only, or with another weight.
+func cmdModel(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && (len(args) == 1 || len(args) == 2), "model [head=BYTES | flip] FILE")
+	data := append([]byte(nil), models.Demo()...)
+	if len(args) == 2 {
+		if m := regexp.MustCompile(`^head=([0-9]+)$`).FindStringSubmatch(args[0]); m != nil {
+			n, err := strconv.Atoi(m[1])
+			ts.Check(err)
+			data = data[:n]
+		} else {
+			usage(ts, args[0] == "flip", "model [head=BYTES | flip] FILE")
+			flipLastWeight(ts, data)
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[len(args)-1]), data, 0o600))
+}
+
+// flipLastWeight changes one bit in the last byte of the tensor that comes last.
+func flipLastWeight(ts *testscript.TestScript, data []byte) {
+	f, err := gguf.Parse(data)
+	ts.Check(err)
+	defer f.Close()
+	last := &f.Tensors[0]
+	for i := range f.Tensors {
+		if f.Tensors[i].Offset > last.Offset {
+			last = &f.Tensors[i]
+		}
+	}
+	b := f.Data(last)
+	b[len(b)-1] ^= 1
+}
+
+// occupy VAR [PORT]
+// It takes a UDP and TCP port of all interfaces till the end of the script, and names it in the variable.
+func cmdOccupy(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && (len(args) == 1 || len(args) == 2), "occupy VAR [PORT]")
+	port := 0
+	if len(args) == 2 {
+		var err error
+		port, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{Port: port})
+	ts.Check(err)
+	ts.Defer(func() { _ = conn.Close() })
+	port = conn.LocalAddr().(*net.UDPAddr).Port
+	ts.Setenv(args[0], strconv.Itoa(port))
+}
