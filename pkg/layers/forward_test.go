@@ -4,6 +4,7 @@ package layers_test
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +89,7 @@ func TestCache(t *testing.T) {
 		t.Errorf("20 positions take %d bytes in f16 and %d in f32, at least %d are needed", m.KVBytes(20), wide.KVBytes(20), least)
 	}
 	// Never more than the context, however much is asked for.
-	if huge := m.NewCache(1 << 60); huge.Positions() != tinyContext || huge.Bytes() != m.KVBytes(1<<60) || huge.Bytes() != m.KVBytes(tinyContext) {
+	if huge := m.NewCache(math.MaxInt); huge.Positions() != tinyContext || huge.Bytes() != m.KVBytes(math.MaxInt) || huge.Bytes() != m.KVBytes(tinyContext) {
 		t.Errorf("a huge cache has %d positions and %d bytes", huge.Positions(), huge.Bytes())
 	}
 	var out layers.Output

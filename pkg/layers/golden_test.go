@@ -154,9 +154,11 @@ func TestDemoModelAgainstLlamaCpp(t *testing.T) {
 	}
 }
 
-// TestEveryTensorType holds each type to the truth: the same file's weights dequantised and run in float32 (golden/README.md). The error of the
-// normal mode is one draw of rounding noise, and so is llama.cpp's: over the prompts of a type together it must be within 1.1 of llama.cpp's, for
-// one prompt alone within 1.2.
+// TestEveryTensorType holds each type to the truth: the same file's weights dequantised and run in float32 (golden/README.md).
+//
+// The bound for the normal mode, 1.1 times llama.cpp's error, is applied to the prompts of a type together. A single prompt may reach 1.2: with 8-bit
+// activations our error is 0.042 to 0.047 on all of them, llama.cpp's is 0.040 to 0.051 on the types whose activations it rounds alike, and four of
+// the 33 prompts are between 1.1 and 1.15 (Q4_0/5, Q4_1/64, Q8_0/5, Q8_0/300). Two fifths of its square come from the activations of ffn_down.
 func TestEveryTensorType(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(testdata(t, "golden", "llama4", "golden.json"))
@@ -190,8 +192,8 @@ func TestEveryTensorType(t *testing.T) {
 			var ours, theirs float64 // sums of squares
 			for _, p := range g.Prompts {
 				for _, f32 := range []bool{true, false} {
-					if f32 && p.Len > 64 && name != "Q4_K_M" {
-						continue // the all-F32 mode is the same code for every type: one long prompt is enough
+					if f32 && p.Len > 5 && (name != "Q4_K_M" || p.Len > 64) {
+						continue // the all-F32 mode is slow, and the same code for every type once dequantised: one longer prompt is enough
 					}
 					m := load(t, file, layers.Options{F32: f32})
 					cache := m.NewCache(len(p.IDs) + len(p.Greedy))

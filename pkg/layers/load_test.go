@@ -5,6 +5,7 @@ package layers_test
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -200,10 +201,37 @@ func TestNumerics(t *testing.T) {
 	}
 }
 
+// micro is the smallest model that can be run, for fuzzing: 6 kB.
+func micro(t testing.TB, changes map[string]any) []byte {
+	t.Helper()
+	meta := llamaMeta(map[string]any{
+		"llama.block_count": uint32(1), "llama.embedding_length": uint32(32), "llama.feed_forward_length": uint32(32),
+		"llama.attention.head_count": uint32(2), "llama.context_length": uint32(4), "llama.vocab_size": uint32(4),
+	})
+	for k, v := range changes {
+		meta.Set(k, v)
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	tensors := []gguf.TensorData{
+		randomTensor(random, "token_embd.weight", quant.Q8_0, 0, 1, 32, 4),
+		randomTensor(random, "output_norm.weight", quant.F32, 1, 0, 32),
+		randomTensor(random, "blk.0.attn_norm.weight", quant.F32, 1, 0, 32),
+		randomTensor(random, "blk.0.ffn_norm.weight", quant.F32, 1, 0, 32),
+	}
+	for _, name := range []string{"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"} {
+		tensors = append(tensors, randomTensor(random, "blk.0."+name+".weight", quant.Q4_0, 0, 0.2, 32, 32))
+	}
+	var file bytes.Buffer
+	if err := gguf.Write(&file, meta, tensors); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
 // FuzzLoad feeds files to everything between the reader and the first step.
 func FuzzLoad(f *testing.F) {
-	f.Add(tiny{layers: 1}.bytes(f))
-	f.Add(tiny{layers: 1, tied: true}.bytes(f))
+	f.Add(micro(f, nil))
+	f.Add(micro(f, map[string]any{"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(2), "llama.rope.dimension_count": uint32(8)}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := gguf.Parse(data)
 		if err != nil {
@@ -224,4 +252,15 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("a loaded model gives %d logits: %v", len(out.Logits), err)
 		}
 	})
+}
+
+// The seeds of [FuzzLoad] must be models, or it would test the reader only.
+func TestFuzzSeedLoads(t *testing.T) {
+	t.Parallel()
+	f, err := gguf.Parse(micro(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := load(t, f, layers.Options{})
+	lastLogits(t, m, m.NewCache(2), []protocol.TokenID{0, 3})
 }
