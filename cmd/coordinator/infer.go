@@ -100,6 +100,9 @@ func (o *inferOptions) request(prompt string) (*client.Request, error) {
 			return nil, cmdline.Usagef("--stop: an empty text would stop at once")
 		}
 	}
+	if o.stepTimeout <= 0 {
+		return nil, cmdline.Usagef("--step-timeout %s: want a positive duration", o.stepTimeout)
+	}
 	if o.maxTokens < 1 {
 		return nil, cmdline.Usagef("--max-tokens %d: want at least 1", o.maxTokens)
 	}
@@ -178,21 +181,20 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 		}
 		defer logits.Close()
 	}
-	stdout := cmd.OutOrStdout()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	obs := client.Observer{Started: p.started, Opened: p.opened, Step: p.step}
-	printed := false
+	var text *answer
 	if !o.asJSON {
-		obs.Text = func(s string) {
-			fmt.Fprint(stdout, s)
-			printed = true
-		}
+		text = newAnswer(cmd.OutOrStdout(), cancel)
+		obs.Text = text.text
 	}
 	if logits != nil {
 		obs.Logits = func(_ []int, rows []byte) { logits.Append(rows) }
 	}
 	result, err := c.Generate(ctx, target, model, req, obs)
-	if printed || err == nil && !o.asJSON {
-		fmt.Fprintln(stdout)
+	if text != nil {
+		err = text.end(err)
 	}
 	if result != nil {
 		p.done(result)

@@ -68,6 +68,9 @@ func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) {
 	if o.swarm == "" || len(o.swarm) > protocol.MaxSwarm {
 		return nil, cmdline.Usagef("--swarm %q: want a name of 1 to %d bytes", o.swarm, protocol.MaxSwarm)
 	}
+	if o.wait <= 0 {
+		return nil, cmdline.Usagef("--wait %s: want a positive duration", o.wait)
+	}
 	key, err := swarmkey.Read(o.swarmKey)
 	if err != nil {
 		return nil, err

@@ -94,6 +94,8 @@ func (o *options) validate() error {
 		return cmdline.Usagef("--threads %d: want 1 to 1024", o.threads)
 	case o.maxSessions < 1:
 		return cmdline.Usagef("--max-sessions %d: want at least 1", o.maxSessions)
+	case o.kvBudget < 1:
+		return cmdline.Usagef("--kv-budget %s: want a size above 0, for example 512MiB", o.kvBudget)
 	case o.context < 0:
 		return cmdline.Usagef("--context %d: want a positive number of tokens", o.context)
 	case o.swarm == "" || len(o.swarm) > protocol.MaxSwarm:

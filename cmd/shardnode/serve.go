@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -139,7 +140,7 @@ func (o *options) start(cfg node.Config, dir *statedir.Dir, log *zap.Logger) (*n
 	if cfg.Key, err = dir.Identity(); err != nil {
 		return nil, err
 	}
-	cfg.CachePath = dir.File("peers.json")
+	cfg.CachePath = dir.File("peers-" + url.PathEscape(o.swarm) + ".json")
 	if !o.noMDNS {
 		root, err := statedir.Root()
 		if err != nil {

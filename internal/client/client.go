@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -65,7 +66,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		MDNS: !cfg.NoMDNS, LocalDir: cfg.RunDir, Log: cfg.Log,
 	}
 	if cfg.StateRoot != "" {
-		finderConfig.CachePath = filepath.Join(cfg.StateRoot, "coordinator", "peers.json")
+		finderConfig.CachePath = filepath.Join(cfg.StateRoot, "coordinator", "peers-"+url.PathEscape(host.Swarm())+".json")
 	}
 	finder, err := discovery.New(finderConfig)
 	if err != nil {

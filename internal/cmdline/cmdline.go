@@ -38,10 +38,14 @@ func (e *UsageError) Unwrap() error { return e.Err }
 // Usagef returns a [UsageError].
 func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
 
-// Run executes root until it ends or the process is told to (SIGINT, SIGTERM; a second signal kills at once), prints its
+// Run executes root until it ends or the process is told to (SIGINT, SIGTERM, SIGHUP; a second signal kills at once), prints its
 // error to stderr and returns the exit code. envPrefix names the environment variables, such as "SHARDNODE".
 func Run(root *cobra.Command, envPrefix string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // under nohup it is
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 

@@ -198,8 +198,8 @@ func (p *process) ready(ts *testscript.TestScript) {
 
 // signal NAME SIGNAL
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
-	usage(ts, !neg && len(args) == 2 && signals[args[1]] != nil, "signal NAME INT|TERM|KILL")
+	signals := map[string]os.Signal{"INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+	usage(ts, !neg && len(args) == 2 && signals[args[1]] != nil, "signal NAME INT|HUP|TERM|KILL")
 	ts.Check(background(ts).find(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
 
