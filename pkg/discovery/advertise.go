@@ -114,7 +114,7 @@ func (a *advertiser) tell(ctx context.Context, c *claim) {
 	puts.Go(func() { errs[2] = f.dht.Provide(ctx, modelKey(f.cfg.Swarm, c.model), true) })
 	puts.Wait()
 	switch err := errors.Join(errs...); {
-	case err == nil, ctx.Err() != nil && context.Cause(ctx) == context.Canceled:
+	case err == nil, ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
 		a.loneLogs = false
 	case errors.Is(err, kbucket.ErrLookupFailure):
 		if !a.loneLogs {

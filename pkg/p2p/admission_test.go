@@ -43,7 +43,7 @@ func askForeign(ctx context.Context, h host.Host, p peer.ID) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() //nolint:errcheck // a test's stream
+	defer s.Close()
 	_, err = io.ReadFull(s, make([]byte, 1))
 	return err
 }

@@ -94,7 +94,7 @@ var (
 // ended reports whether the other side ended a stream on purpose: at a frame's end, or by a reset without a reason.
 func ended(err error) bool {
 	var se *network.StreamError
-	return err == io.EOF || errors.As(err, &se) && se.Remote && se.ErrorCode == network.StreamNoError
+	return errors.Is(err, io.EOF) || errors.As(err, &se) && se.Remote && se.ErrorCode == network.StreamNoError
 }
 
 func classify(err error) (protocol.Code, string) {

@@ -83,7 +83,7 @@ func (hs *HopStream) Send(f protocol.Frame) error {
 // are valid until the next Recv. An Error does not end the stream by itself; an error returned does.
 func (hs *HopStream) Recv() (protocol.Frame, error) {
 	t, body, err := hs.s.Next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = hs.s.fail("read", errEnded)
 	}
 	if err != nil {

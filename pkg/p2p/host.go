@@ -27,7 +27,7 @@ type Host struct {
 	swarm     *swarm.Swarm
 	admission *admission
 	sessions  *sessionTable
-	ctx       context.Context // ends with Close; parent of every handler's context
+	ctx       context.Context //nolint:containedctx // ends with Close; parent of every handler's context
 	cancel    context.CancelFunc
 
 	mu       sync.Mutex // guards all following fields

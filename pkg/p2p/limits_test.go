@@ -27,7 +27,7 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer rm.Close() //nolint:errcheck // the test ends
+		defer rm.Close()
 		var last network.StreamManagementScope
 		for i := range tt.streams {
 			s, err := rm.OpenStream(peer.ID("a peer"), network.DirInbound)

@@ -62,7 +62,7 @@ func TestDefaultListenHasBothTransports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close() //nolint:errcheck // the test ends
+	defer h.Close()
 	var quic, tcp bool
 	for _, a := range h.Addrs() {
 		quic = quic || strings.HasSuffix(a.String(), "/quic-v1")

@@ -122,7 +122,7 @@ func TestFetchManifestFromALiar(t *testing.T) {
 			t.Parallel()
 			node, c := testnet.Loopback(t, p2p.Config{}), testnet.Loopback(t, p2p.Config{})
 			node.Guarded().SetStreamHandler(p2p.ModelProtocol, func(s network.Stream) {
-				defer s.Close() //nolint:errcheck // a test's stream
+				defer s.Close()
 				for i := range tt.chunks {
 					if _, err := s.Read(make([]byte, 1024)); err != nil {
 						return

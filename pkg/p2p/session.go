@@ -23,7 +23,7 @@ type session struct {
 	open   *protocol.Open
 	coord  *Stream
 	node   Session
-	ctx    context.Context // ends with the coordinator's stream
+	ctx    context.Context //nolint:containedctx // ends with the coordinator's stream
 	cancel context.CancelFunc
 
 	next    atomic.Pointer[Stream] // link to the next hop

@@ -134,7 +134,7 @@ func TestSimDialOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close() //nolint:errcheck // the test ends
+		defer c.Close()
 		_, rtt, err := c.Status(t.Context(), r.hosts[0].AddrInfo())
 		if err != nil || rtt < 2*oneWay || rtt > 3*oneWay {
 			t.Errorf("status: round trip %v, %v", rtt, err)

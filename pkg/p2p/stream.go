@@ -128,7 +128,9 @@ func (s *Stream) readBody() ([]byte, error) {
 		}
 	}
 	s.body.put(b)
-	s.reserve(cap(s.body.b))
+	if err := s.reserve(cap(s.body.b)); err != nil {
+		return nil, err
+	}
 	if err := s.ns.SetReadDeadline(time.Time{}); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package p2p
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -101,7 +102,7 @@ func TestClaimedLengthAllocatesLittle(t *testing.T) {
 	s := newStream(l, sessionLimits)
 	l.buf.Write([]byte{0x80, 0x80, 0x80, 0x20}) // 64 MiB
 	l.buf.Write(make([]byte, 100<<10))
-	if _, err := s.readBody(); err != io.ErrUnexpectedEOF {
+	if _, err := s.readBody(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatalf("a truncated frame: %v", err)
 	}
 	if l.mem.reserved > 1<<20 {
