@@ -82,7 +82,7 @@ func (ss *session) watch(link *Stream) {
 	_, _, err := link.Next()
 	if err == nil {
 		err = errors.New("it sent a frame against the direction")
-	} else if err == io.EOF {
+	} else if errors.Is(err, io.EOF) {
 		err = errEnded
 	}
 	link.Reset(network.StreamNoError)

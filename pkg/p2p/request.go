@@ -68,7 +68,7 @@ func (h *Host) open(ctx context.Context, pi peer.AddrInfo, id libp2pproto.ID, l 
 // expect reads one frame of f's type into f; an Error frame becomes the error.
 func expect(s *Stream, f protocol.Frame) error {
 	t, body, err := s.Next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return s.fail("read", errNoAnswer)
 	}
 	if err != nil {

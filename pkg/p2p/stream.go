@@ -5,6 +5,7 @@ package p2p
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -166,7 +167,7 @@ func (s *Stream) Reset(code network.StreamErrorCode) { _ = s.ns.ResetWithError(c
 // hangUp ends a stream after Next failed with err or brought what was not due (err nil): politely when the peer has
 // ended it, by name otherwise.
 func hangUp(s *Stream, err error) {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		s.Close()
 		return
 	}
