@@ -19,6 +19,9 @@ import (
 // TestAgainstTransformers compares logits of all positions with those of Hugging Face transformers in float32 (golden/arch/README.md): the
 // frequency factors of Llama 3.1, and Mistral, whose files say architecture llama.
 func TestAgainstTransformers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of arithmetic on one goroutine: nothing for the race detector")
+	}
 	t.Parallel()
 	for _, name := range []string{"llama3-rope", "mistral"} {
 		t.Run(name, func(t *testing.T) {

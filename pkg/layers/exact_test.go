@@ -179,6 +179,9 @@ func checkSessions(r *rapid.T, c *chain, want [2][]float32) {
 
 // TestExactDemoModel is TestExact on the embedded model, for a few ways to cut.
 func TestExactDemoModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of arithmetic on one goroutine: nothing for the race detector")
+	}
 	t.Parallel()
 	ids := readDemoGolden(t).Prompts["chat-ai"].IDs
 	f := demo(t)

@@ -104,6 +104,9 @@ func readDemoGolden(t testing.TB) (g demoGolden) {
 
 // TestDemoModelAgainstLlamaCpp compares the embedded model, and the Q8_0 file it was tested with.
 func TestDemoModelAgainstLlamaCpp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of arithmetic on one goroutine: nothing for the race detector")
+	}
 	t.Parallel()
 	for _, c := range []struct {
 		file      string
@@ -160,6 +163,9 @@ func TestDemoModelAgainstLlamaCpp(t *testing.T) {
 // activations our error is 0.042 to 0.047 on all of them, llama.cpp's is 0.040 to 0.051 on the types whose activations it rounds alike, and four of
 // the 33 prompts are between 1.1 and 1.15 (Q4_0/5, Q4_1/64, Q8_0/5, Q8_0/300). Two fifths of its square come from the activations of ffn_down.
 func TestEveryTensorType(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of arithmetic on one goroutine: nothing for the race detector")
+	}
 	t.Parallel()
 	raw, err := os.ReadFile(testdata(t, "golden", "llama4", "golden.json"))
 	if err != nil {
