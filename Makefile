@@ -13,7 +13,7 @@ FUZZTIME ?= 5s
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross goamd64 demo e2e testnet testnet-image release ci ci-test clean tidy-check exact
+.PHONY: help build test race lint fuzz-smoke vet-cross demo e2e measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +49,11 @@ fuzz-smoke: ## every fuzz target for FUZZTIME (5s)
 demo: build ## four nodes and a coordinator as plain processes on this machine
 	@scripts/demo.sh
 
-e2e: build ## the programs as users run them, end to end
-	$(GO) test -count=1 -tags e2e ./cmd/...
+e2e: ## the programs as users run them, end to end (part of test)
+	$(GO) test -count=1 ./test/e2e
+
+measure: build ## the README's figures: four nodes on this machine, 15 answers
+	@scripts/measure.sh 15
 
 testnet-image: ## the container image, FROM scratch
 	@mkdir -p $(BIN)/image
@@ -60,13 +63,20 @@ testnet-image: ## the container image, FROM scratch
 testnet: testnet-image ## four containers and a coordinator: start, generate, stop
 	@scripts/testnet.sh
 
+notices: ## rewrite THIRD_PARTY_NOTICES.md
+	@mkdir -p $(BIN)
+	$(GO) run ./tools/notices >$(BIN)/notices.md && mv $(BIN)/notices.md THIRD_PARTY_NOTICES.md
+
+notices-check: ## THIRD_PARTY_NOTICES.md names what the programs link
+	@$(GO) run ./tools/notices | diff THIRD_PARTY_NOTICES.md - >/dev/null || { echo "THIRD_PARTY_NOTICES.md is out of date: run make notices"; exit 1; }
+
 release: ## static binaries for all platforms, with checksums, into dist/
 	@scripts/release.sh "$(LDFLAGS)" $(PLATFORMS)
 
 ci-test:
 	@scripts/ci-test.sh
 
-ci: tidy-check lint vet-cross ci-test race exact fuzz-smoke demo testnet release ## everything CI runs
+ci: tidy-check notices-check lint vet-cross ci-test race exact fuzz-smoke demo testnet release ## everything CI runs
 
 clean: ## remove what was built
 	rm -rf $(BIN) dist

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Command notices writes THIRD_PARTY_NOTICES.md: the licence texts of every module that is linked into our programs, each text once.
-// Run it from the repository's root; `make notices` does.
+// Command notices writes THIRD_PARTY_NOTICES.md: the licence texts of the Go standard library and of every module that is linked into
+// our programs, each text once. Run it from the repository's root; `make notices` does.
 package main
 
 import (
@@ -24,6 +24,8 @@ var platforms = []string{"linux/amd64", "linux/arm64", "darwin/arm64", "windows/
 type module struct {
 	Path, Version, Dir string
 	Main               bool
+
+	packages map[string]bool // directories of the packages that we link
 }
 
 func main() {
@@ -34,7 +36,7 @@ func main() {
 }
 
 func run(w io.Writer) error {
-	modules := map[string]module{}
+	modules := map[string]*module{}
 	for _, p := range platforms {
 		if err := linked(p, modules); err != nil {
 			return err
@@ -42,12 +44,17 @@ func run(w io.Writer) error {
 	}
 	texts := map[string][]string{} // licence text → modules
 	for _, m := range modules {
-		text, err := licence(m.Dir)
+		text, err := m.licence()
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Path, err)
 		}
 		texts[text] = append(texts[text], m.Path+" "+m.Version)
 	}
+	text, err := goLicence()
+	if err != nil {
+		return fmt.Errorf("the Go standard library: %w", err)
+	}
+	texts[text] = append(texts[text], "Go standard library")
 	var sections []string
 	for text, users := range texts {
 		slices.Sort(users)
@@ -61,14 +68,14 @@ func run(w io.Writer) error {
 	slices.Sort(sections)
 	fmt.Fprint(w, "# Third-party notices\n\nshardnode's programs contain the Go standard library and the modules below, each under the licence that follows its name. The\n"+
 		"embedded model's notices are in models/NOTICE. Made by `make notices`.\n\n")
-	_, err := io.WriteString(w, strings.Join(sections, "\n"))
+	_, err = io.WriteString(w, strings.Join(sections, "\n"))
 	return err
 }
 
 // linked adds the modules that our programs link on a platform.
-func linked(platform string, modules map[string]module) error {
+func linked(platform string, modules map[string]*module) error {
 	goos, goarch, _ := strings.Cut(platform, "/")
-	cmd := exec.Command("go", "list", "-deps", "-json=Module,Standard", "./cmd/...") //nolint:noctx // a developer's tool
+	cmd := exec.Command("go", "list", "-deps", "-json=Dir,Module", "./cmd/...") //nolint:noctx // a developer's tool
 	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -76,40 +83,87 @@ func linked(platform string, modules map[string]module) error {
 		return fmt.Errorf("go list for %s: %w", platform, err)
 	}
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
-		var pkg struct{ Module *module }
+		var pkg struct {
+			Dir    string
+			Module *module
+		}
 		if err := d.Decode(&pkg); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		if pkg.Module != nil && !pkg.Module.Main {
-			modules[pkg.Module.Path] = *pkg.Module
+		if pkg.Module == nil || pkg.Module.Main {
+			continue
 		}
+		m := modules[pkg.Module.Path]
+		if m == nil {
+			m = pkg.Module
+			m.packages = map[string]bool{}
+			modules[m.Path] = m
+		}
+		m.packages[pkg.Dir] = true
 	}
 }
 
 var licenceName = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|copyright)([.-].*)?$`)
 
-// licence joins a module's licence files.
-func licence(dir string) (string, error) {
+// licence joins a module's licence files: those of its root and those beside the packages we link, where code came from elsewhere.
+func (m *module) licence() (string, error) {
+	dirs := []string{m.Dir}
+	for dir := range m.packages {
+		for ; len(dir) > len(m.Dir); dir = filepath.Dir(dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	var parts []string
+	for _, dir := range slices.Compact(dirs) {
+		texts, err := licences(dir)
+		if err != nil {
+			return "", err
+		}
+		for _, t := range texts {
+			if !slices.Contains(parts, t) {
+				parts = append(parts, t)
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return "", errors.New("no licence file")
+	}
+	return strings.Join(parts, "\n\n"), nil
+}
+
+// licences reads a directory's licence files.
+func licences(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var parts []string
+	var texts []string
 	for _, e := range entries {
 		if e.IsDir() || !licenceName.MatchString(e.Name()) || strings.HasSuffix(e.Name(), ".go") {
 			continue
 		}
 		raw, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		text := strings.TrimSpace(strings.ReplaceAll(string(raw), "\r\n", "\n"))
-		parts = append(parts, strings.ReplaceAll(text, "```", "'''"))
+		texts = append(texts, strings.ReplaceAll(text, "```", "'''"))
 	}
-	if len(parts) == 0 {
-		return "", errors.New("no licence file")
+	return texts, nil
+}
+
+// goLicence reads the licence of the Go toolchain at hand: its text is the same for all versions in use.
+func goLicence() (string, error) {
+	out, err := exec.Command("go", "env", "GOROOT").Output() //nolint:noctx // a developer's tool
+	if err != nil {
+		return "", err
 	}
-	return strings.Join(parts, "\n\n"), nil
+	texts, err := licences(strings.TrimSpace(string(out)))
+	if err == nil && len(texts) == 0 {
+		err = errors.New("no licence file in GOROOT")
+	}
+	return strings.Join(texts, "\n\n"), err
 }
