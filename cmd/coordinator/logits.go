@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"slices"
 
@@ -21,16 +22,15 @@ import (
 )
 
 type logitsOptions struct {
-	swarm    swarmOptions
-	useSwarm bool
-	model    string
-	ids      string
-	all      bool
-	f32      bool
-	npy      string
-	top      int
-	threads  int
-	asJSON   bool
+	swarm   swarmOptions
+	model   string
+	ids     string
+	all     bool
+	f32     bool
+	npy     string
+	top     int
+	threads int
+	asJSON  bool
 }
 
 func newLogits() *cobra.Command {
@@ -38,15 +38,18 @@ func newLogits() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logits [FILE] --ids 1,2,3",
 		Short: "Compute the logits after token IDs, on this machine or through a swarm",
-		Long: `Compute the logits after token IDs: on this machine from FILE (default: the embedded demo model), or with --use-swarm through the
+		Long: `Compute the logits after token IDs: on this machine from FILE (default: the embedded demo model), or with --swarm through the
 shards of a swarm, which give the same bits. For comparing with other engines: --f32 computes with weights and activations in float32.`,
 		Args: fileArg("at most one file: coordinator model logits m.gguf --ids 1,2,3"),
-		RunE: func(cmd *cobra.Command, args []string) error { return runLogits(cmd, o, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runLogits(cmd, o, args, cmd.Flags().Changed("swarm"))
+		},
 	}
 	o.swarm.register(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&o.useSwarm, "use-swarm", false, "ask the swarm instead of computing here")
-	f.StringVar(&o.model, "model", "", "with --use-swarm: which model, by name or ID prefix")
+	f.Lookup("swarm").Usage = "ask a swarm instead of computing here: --swarm asks the default one, --swarm=NAME another"
+	f.Lookup("swarm").NoOptDefVal = "default"
+	f.StringVar(&o.model, "model", "", "with --swarm: which model, by name or ID prefix")
 	f.StringVar(&o.ids, "ids", "", "token IDs, separated by commas")
 	f.BoolVar(&o.all, "all", false, "of every position, not only the last")
 	f.BoolVar(&o.f32, "f32", false, "weights, activations and KV cache in float32")
@@ -59,16 +62,19 @@ shards of a swarm, which give the same bits. For comparing with other engines: -
 	return cmd
 }
 
-func runLogits(cmd *cobra.Command, o *logitsOptions, args []string) error {
-	if o.useSwarm && (o.f32 || len(args) > 0) {
-		return cmdline.Usagef("--use-swarm computes with what the nodes serve: without FILE and --f32")
+func runLogits(cmd *cobra.Command, o *logitsOptions, args []string, askSwarm bool) error {
+	if name := os.Getenv("COORDINATOR_SWARM"); name != "" && o.swarm.swarm == "default" {
+		o.swarm.swarm = name // a bare --swarm means the usual swarm, which the environment may name
+	}
+	if askSwarm && (o.f32 || len(args) > 0) {
+		return cmdline.Usagef("--swarm computes with what the nodes serve: without FILE and --f32")
 	}
 	if o.top < 0 {
 		return cmdline.Usagef("--top %d: want a positive number", o.top)
 	}
 	out := &logitsOutput{cmd: cmd, o: o}
 	run := out.local
-	if o.useSwarm {
+	if askSwarm {
 		run = func([]string) error { return out.throughSwarm() }
 	}
 	err := run(args)

@@ -87,15 +87,15 @@ func splits(r *rand.Rand) map[string][]string {
 
 // TestAnySplitIsExact: whatever the split, the path and the prefill chunks, the logits are those of one local pass, bit for bit.
 func TestAnySplitIsExact(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of arithmetic: nothing for the race detector")
+	}
 	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for name, ranges := range splits(r) {
 		path, chunk := protocol.Path(r.IntN(2)), 1+r.IntN(12)
-		if testing.Short() && name != "overlaps" && name != "replicas" {
-			continue // the race detector learns nothing from more
-		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var c *Client
@@ -148,6 +148,9 @@ func TestSessionsDoNotTouchEachOther(t *testing.T) {
 
 // TestOtherNumerics: f32 KV caches are exact too; an f16 wire is its own numerics, close to the exact result but not equal.
 func TestOtherNumerics(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of arithmetic: nothing for the race detector")
+	}
 	t.Parallel()
 	var first *node.Node
 	for _, l := range []string{"0-15", "16-31"} {

@@ -112,6 +112,9 @@ func relayed(t *testing.T, maxTokens uint32) (*tap, *pipeline.PipelineState) {
 
 // TestDataFlow: what passes from shard to shard is, bit for bit, what one machine computes at that layer.
 func TestDataFlow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of arithmetic: nothing for the race detector")
+	}
 	t.Parallel()
 	d, _ := relayed(t, 3)
 	cfg := must(layers.ParseConfig(demoFile().Meta))

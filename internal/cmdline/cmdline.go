@@ -113,6 +113,9 @@ func bindEnv(cmd *cobra.Command, prefix string) error {
 		if f.Changed || f.Name == "help" || f.Name == "version" {
 			return
 		}
+		if f.NoOptDefVal != "" && f.Value.Type() == "string" {
+			return // giving the flag at all means something: the command looks for itself
+		}
 		name := prefix + "_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, ok := os.LookupEnv(name)
 		if !ok || value == "" {

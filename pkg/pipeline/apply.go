@@ -3,6 +3,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,7 +25,7 @@ func (s *PipelineState) Apply(now time.Time, e Event) []Effect {
 	case EventResult:
 		return s.applyResult(now, e)
 	case EventFailed:
-		return s.fail(e.Hop, e.Err)
+		return s.fail(s.blame(e), e.Err)
 	case EventCancel:
 		return s.fail(-1, e.Err)
 	case EventTick:
@@ -198,6 +199,17 @@ func (s *PipelineState) fail(hop int, err error) []Effect {
 	s.phase = PhaseFailed
 	s.err = f
 	return []Effect{EffectClose{}}
+}
+
+// blame says whose failure an event tells of: who cannot reach the next hop tells of that one.
+func (s *PipelineState) blame(e EventFailed) int {
+	if s.cfg.Path == protocol.PathDirect && e.Hop+1 < len(s.cfg.Route) && errors.Is(e.Err, &protocol.Error{Code: protocol.CodeUnreachable}) {
+		var told *protocol.Error
+		if errors.As(e.Err, &told) && told.Peer == s.cfg.Route[e.Hop].Peer {
+			return e.Hop + 1
+		}
+	}
+	return e.Hop
 }
 
 // awaited names the hop whose answer is due: the first that has not opened, else the last (only it answers), -1 if none.

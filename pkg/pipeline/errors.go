@@ -26,7 +26,10 @@ func (e *FailedError) Error() string {
 		where = fmt.Sprintf("shard %d/%d (layers %s, peer %s): ", e.Shard, e.Shards, e.Hop.Layers, e.Hop.Peer)
 	}
 	tail := "nothing was generated"
-	if n := len(e.Generated); n > 0 {
+	switch n := len(e.Generated); {
+	case n == 1:
+		tail = fmt.Sprintf("one token was generated, %d", e.Generated[0])
+	case n > 1:
 		tail = fmt.Sprintf("%d tokens were generated, the last is %d", n, e.Generated[n-1])
 	}
 	return fmt.Sprintf("%sin %s: %v; %s", where, e.Phase, e.Err, tail)
