@@ -40,6 +40,7 @@ type options struct {
 	context     int
 	maxSessions int
 	kvBudget    cmdline.ByteSize
+	memory      cmdline.ByteSize
 	dataDir     string
 	logLevel    string
 	logJSON     bool
@@ -71,6 +72,7 @@ func newRoot() *cobra.Command {
 	f.IntVar(&o.context, "context", 0, "positions of one session at the most (default: the model's context)")
 	f.IntVar(&o.maxSessions, "max-sessions", 64, "sessions at the most")
 	f.Var(&o.kvBudget, "kv-budget", "memory for all KV caches")
+	f.Var(&o.memory, "memory", "memory the node may take in all; a range that does not fit is refused (default: what is available)")
 	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")

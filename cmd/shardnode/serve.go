@@ -87,7 +87,7 @@ func nodeHealth(n *node.Node) control.Health {
 // nodeConfig turns flags into the node's configuration, as far as they go.
 func (o *options) nodeConfig() (node.Config, error) {
 	cfg := node.Config{
-		Context: o.context, Threads: o.threads, MaxSessions: o.maxSessions, KVBudget: int64(o.kvBudget),
+		Context: o.context, Threads: o.threads, MaxSessions: o.maxSessions, KVBudget: int64(o.kvBudget), Memory: int64(o.memory),
 		Swarm: o.swarm, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS, Version: cmdline.ShortVersion(),
 	}
 	var err error

@@ -44,6 +44,9 @@ func (b ByteSize) String() string {
 			return strconv.FormatFloat(float64(b)/units[u].size, 'f', -1, 64) + units[u].suffix
 		}
 	}
+	if b == 0 {
+		return "0"
+	}
 	return strconv.FormatInt(int64(b), 10) + "B"
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 	KV        protocol.DType      // of the KV cache; 0: f16
 	Context   int                 // positions of one session at the most; 0: the model's context
 	Threads   int                 // compute threads; 0: 1
+	Memory    int64               // bytes the node may take; 0: what the system says is available
 
 	// Sessions.
 	MaxSessions int           // 0: 64

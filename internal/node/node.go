@@ -55,6 +55,13 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Context > 0 {
 		modelConfig.Context = min(modelConfig.Context, cfg.Context)
 	}
+	plan, err := planMemory(&cfg, modelConfig)
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.Check(); err != nil {
+		return nil, err
+	}
 	n.model, err = layers.Load(cfg.File, modelConfig, cfg.Layers, layers.Options{Threads: max(1, cfg.Threads), KV: cfg.KV, Progress: cfg.Progress})
 	if err != nil {
 		return nil, err
