@@ -91,13 +91,18 @@ func TestQuantizeBlockEqualsReference(t *testing.T) {
 			x[rng.IntN(actBlock)] = wildFloat(rng)
 		}
 		var q [actBlock]int8
-		d, s := quantizeBlock(&q, (*[actBlock]float32)(x))
+		d, s, lo, hi := quantizeBlock(&q, (*[actBlock]float32)(x))
 		wantQ, wantD, wantS := refQuantize(x)
 		diff(t, "scale and sum", []float32{d, s}, []float32{wantD, wantS})
+		var halves [2]int32
 		for i, v := range q {
+			halves[i/16] += int32(v)
 			if int(v) != wantQ[i] {
 				t.Fatalf("element %d, %v with scale %v, is %d, want %d", i, x[i], d, v, wantQ[i])
 			}
+		}
+		if halves != [2]int32{lo, hi} {
+			t.Fatalf("sums %d and %d, want %d", lo, hi, halves)
 		}
 	})
 }

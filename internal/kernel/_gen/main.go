@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+
+// Command gen writes the assembly of internal/kernel. It is run by go generate there.
+package main
+
+import . "github.com/mmcloughlin/avo/build"
+
+func main() {
+	ConstraintExpr("amd64,!purego")
+	for _, f := range formats {
+		for _, rows := range []int{1, 4} {
+			tile512(f, rows)
+		}
+	}
+	Generate()
+}

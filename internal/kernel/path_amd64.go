@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+
+//go:build amd64 && !purego
+
+package kernel
+
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/shardnode/shardnode/internal/quant"
+)
+
+//go:generate go run -C _gen . -out ../tile_amd64.s -stubs ../tile_amd64.go -pkg kernel
+
+// supported returns the paths that this processor has, the best last.
+func supported() []path {
+	paths := []path{generic}
+	x := &cpu.X86
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasFMA {
+		paths = append(paths, avx512)
+	}
+	return paths
+}
+
+// tilesOf returns the routines of a path for weights of type t; nil where there are none.
+func tilesOf(p path, t quant.Type) *tiles {
+	switch p {
+	case avx512:
+		return tilesAVX512[t]
+	default:
+		return nil
+	}
+}
+
+var tilesAVX512 = map[quant.Type]*tiles{
+	quant.Q8_0: {one: tileAVX512Q8_0x1, four: tileAVX512Q8_0x4},
+	quant.Q4_0: {one: tileAVX512Q4_0x1, four: tileAVX512Q4_0x4},
+	quant.Q4_1: {one: tileAVX512Q4_1x1, four: tileAVX512Q4_1x4},
+	quant.Q5_0: {one: tileAVX512Q5_0x1, four: tileAVX512Q5_0x4},
+	quant.Q5_1: {one: tileAVX512Q5_1x1, four: tileAVX512Q5_1x4},
+	quant.Q4_K: {one: tileAVX512Q4_Kx1, four: tileAVX512Q4_Kx4},
+	quant.Q5_K: {one: tileAVX512Q5_Kx1, four: tileAVX512Q5_Kx4},
+	quant.Q6_K: {one: tileAVX512Q6_Kx1, four: tileAVX512Q6_Kx4},
+}
