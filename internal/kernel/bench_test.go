@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,26 +11,41 @@ import (
 	"github.com/shardnode/shardnode/internal/quant"
 )
 
-// BenchmarkMatMul reports weight bytes read a second for decode (one row) and prefill (64 rows), on one thread.
+// BenchmarkMatMul reports weight bytes read a second for decode (one row), from a matrix larger than the caches, and operations a
+// second for prefill (64 rows), by each path.
 func BenchmarkMatMul(b *testing.B) {
-	const rows, cols = 512, 4096
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, t := range allTypes {
-		m := randomMatrix(b, rng, t, rows, cols)
-		for _, n := range []int{1, 64} {
-			b.Run(fmt.Sprintf("%v/rows=%d", t, n), func(b *testing.B) {
-				p := NewPool(1)
-				a := NewActs(n, cols)
-				x, dst := randomFloats(rng, n*cols, 1), make([]float32, n*rows)
-				b.SetBytes(m.Bytes())
-				for b.Loop() {
-					a.Set(x, n, cols)
-					p.MatMul(dst, m, a)
+	for _, which := range supported() {
+		for _, t := range allTypes {
+			for _, n := range []int{1, 64} {
+				rows, cols := 16384, 4096
+				if n > 1 || which == generic {
+					rows = 1024
 				}
-				b.ReportMetric(2*float64(n)*rows*cols*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOP/s")
-			})
+				for _, threads := range []int{1, 2} {
+					b.Run(fmt.Sprintf("%s/%v/rows=%d/threads=%d", which, t, n, threads), func(b *testing.B) {
+						p := newPool(threads, which)
+						defer p.Close()
+						m := packed(b, p, tiledMatrix(b, rng, t, rows, cols))
+						a := NewActs(n, cols)
+						x, dst := randomFloats(rng, n*cols, 1), make([]float32, n*rows)
+						b.SetBytes(m.Bytes())
+						for b.Loop() {
+							a.Set(x, n, cols)
+							p.MatMul(dst, m, a)
+						}
+						b.ReportMetric(2*float64(n)*float64(rows)*float64(cols)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOP/s")
+					})
+				}
+			}
 		}
 	}
+}
+
+// tiledMatrix repeats 64 random rows.
+func tiledMatrix(b *testing.B, rng *rand.Rand, t quant.Type, rows, cols int) *Matrix {
+	part := randomMatrix(b, rng, t, 64, cols)
+	return newMatrix(b, t, rows, cols, bytes.Repeat(part.data, rows/64))
 }
 
 // BenchmarkRun is the cost of sharing out an empty job.

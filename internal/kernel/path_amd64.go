@@ -16,7 +16,10 @@ import (
 func supported() []path {
 	paths := []path{generic}
 	x := &cpu.X86
-	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasFMA {
+	if x.HasAVX2 && x.HasFMA && x.HasF16C {
+		paths = append(paths, avx2)
+	}
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasFMA && x.HasF16C {
 		paths = append(paths, avx512)
 	}
 	return paths
@@ -25,11 +28,24 @@ func supported() []path {
 // tilesOf returns the routines of a path for weights of type t; nil where there are none.
 func tilesOf(p path, t quant.Type) *tiles {
 	switch p {
+	case avx2:
+		return tilesAVX2[t]
 	case avx512:
 		return tilesAVX512[t]
 	default:
 		return nil
 	}
+}
+
+var tilesAVX2 = map[quant.Type]*tiles{
+	quant.Q8_0: {one: tileAVX2Q8_0x1, four: tileAVX2Q8_0x4},
+	quant.Q4_0: {one: tileAVX2Q4_0x1, four: tileAVX2Q4_0x4},
+	quant.Q4_1: {one: tileAVX2Q4_1x1, four: tileAVX2Q4_1x4},
+	quant.Q5_0: {one: tileAVX2Q5_0x1, four: tileAVX2Q5_0x4},
+	quant.Q5_1: {one: tileAVX2Q5_1x1, four: tileAVX2Q5_1x4},
+	quant.Q4_K: {one: tileAVX2Q4_Kx1, four: tileAVX2Q4_Kx4},
+	quant.Q5_K: {one: tileAVX2Q5_Kx1, four: tileAVX2Q5_Kx4},
+	quant.Q6_K: {one: tileAVX2Q6_Kx1, four: tileAVX2Q6_Kx4},
 }
 
 var tilesAVX512 = map[quant.Type]*tiles{

@@ -4,80 +4,160 @@
 
 package kernel
 
+// tileAVX2Q8_0x1 multiplies a panel of Q8_0 with 1 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q8_0x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX512Q8_0x1 multiplies a panel of Q8_0 with 1 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q8_0x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q8_0x4 multiplies a panel of Q8_0 with 4 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q8_0x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q8_0x4 multiplies a panel of Q8_0 with 4 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q8_0x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX2Q4_0x1 multiplies a panel of Q4_0 with 1 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q4_0x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX512Q4_0x1 multiplies a panel of Q4_0 with 1 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q4_0x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q4_0x4 multiplies a panel of Q4_0 with 4 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q4_0x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_0x4 multiplies a panel of Q4_0 with 4 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q4_0x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX2Q4_1x1 multiplies a panel of Q4_1 with 1 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q4_1x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX512Q4_1x1 multiplies a panel of Q4_1 with 1 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q4_1x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q4_1x4 multiplies a panel of Q4_1 with 4 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q4_1x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_1x4 multiplies a panel of Q4_1 with 4 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q4_1x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX2Q5_0x1 multiplies a panel of Q5_0 with 1 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q5_0x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX512Q5_0x1 multiplies a panel of Q5_0 with 1 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q5_0x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q5_0x4 multiplies a panel of Q5_0 with 4 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q5_0x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_0x4 multiplies a panel of Q5_0 with 4 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q5_0x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX2Q5_1x1 multiplies a panel of Q5_1 with 1 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q5_1x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX512Q5_1x1 multiplies a panel of Q5_1 with 1 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q5_1x1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q5_1x4 multiplies a panel of Q5_1 with 4 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q5_1x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_1x4 multiplies a panel of Q5_1 with 4 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q5_1x4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX2Q4_Kx1 multiplies a panel of Q4_K with 1 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q4_Kx1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX512Q4_Kx1 multiplies a panel of Q4_K with 1 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q4_Kx1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q4_Kx4 multiplies a panel of Q4_K with 4 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q4_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_Kx4 multiplies a panel of Q4_K with 4 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q4_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX2Q5_Kx1 multiplies a panel of Q5_K with 1 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q5_Kx1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX512Q5_Kx1 multiplies a panel of Q5_K with 1 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q5_Kx1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q5_Kx4 multiplies a panel of Q5_K with 4 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q5_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_Kx4 multiplies a panel of Q5_K with 4 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q5_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX2Q6_Kx1 multiplies a panel of Q6_K with 1 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q6_Kx1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX512Q6_Kx1 multiplies a panel of Q6_K with 1 activation rows: quantRow is the reference.
 //
 //go:noescape
 func tileAVX512Q6_Kx1(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q6_Kx4 multiplies a panel of Q6_K with 4 activation rows: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q6_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q6_Kx4 multiplies a panel of Q6_K with 4 activation rows: quantRow is the reference.
 //

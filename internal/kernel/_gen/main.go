@@ -9,6 +9,7 @@ func main() {
 	ConstraintExpr("amd64,!purego")
 	for _, f := range formats {
 		for _, rows := range []int{1, 4} {
+			tile256(f, rows)
 			tile512(f, rows)
 		}
 	}
