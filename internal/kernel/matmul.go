@@ -62,8 +62,13 @@ func (p *Pool) quantizePiece(_, i int) { p.job.a.quantizePiece(i) }
 func (p *Pool) matMulPiece(worker, i int) {
 	j := &p.job
 	end := min((i+1)*j.rows, j.m.Rows)
-	if j.m.panels != nil {
+	switch {
+	case j.m.panels == nil:
+	case isQuantized(j.m.Type):
 		j.panelPiece(&p.out[worker], i*j.rows, end)
+		return
+	default:
+		j.floatPiece(&p.out[worker], i*j.rows, end)
 		return
 	}
 	for t := 0; t < j.a.rows; t += actTile {

@@ -15,7 +15,7 @@ const panelRows = 16
 // holds one number, or four bytes, of each row. It takes as many bytes as the original (rows rounded up to 16), to which it
 // does not refer. Where the path has no use for panels, the matrix is returned as it is.
 //
-// For each block of 32 columns, or of 256 of a K-quant, a panel has the 16 f16 scales, the 16 f16 minima if there are any, packed
+// Floats lie column by column. For each block of 32 columns, or of 256 of a K-quant, a panel has the 16 f16 scales, the 16 f16 minima if there are any, packed
 // scales of sub-blocks, then quads of four columns, a dword for each row. Nibbles of quad k+4 lie above those of quad k. Bits
 // beyond the nibble lie before them, those of quad k in place k of each byte.
 func (p *Pool) Pack(m *Matrix, mem *Memory) (*Matrix, error) {
@@ -50,6 +50,8 @@ func (m *Matrix) packPanel(dst []byte, r int) {
 // packBlock writes a block of row i of a panel.
 func packBlock(dst []byte, t quant.Type, src []byte, i int) {
 	switch t {
+	case quant.F32, quant.F16, quant.BF16:
+		copy(dst[len(src)*i:], src)
 	case quant.Q8_0:
 		copy(dst[2*i:], src[:2])
 		for k := range 8 {

@@ -46,6 +46,9 @@ var tilesAVX2 = map[quant.Type]*tiles{
 	quant.Q4_K: {one: tileAVX2Q4_Kx1, four: tileAVX2Q4_Kx4},
 	quant.Q5_K: {one: tileAVX2Q5_Kx1, four: tileAVX2Q5_Kx4},
 	quant.Q6_K: {one: tileAVX2Q6_Kx1, four: tileAVX2Q6_Kx4},
+	quant.F32:  {floatOne: tileAVX2F32x1, floatFour: tileAVX2F32x4},
+	quant.F16:  {floatOne: tileAVX2F16x1, floatFour: tileAVX2F16x4},
+	quant.BF16: {floatOne: tileAVX2BF16x1, floatFour: tileAVX2BF16x4},
 }
 
 var tilesAVX512 = map[quant.Type]*tiles{
@@ -57,4 +60,7 @@ var tilesAVX512 = map[quant.Type]*tiles{
 	quant.Q4_K: {one: tileAVX512Q4_Kx1, four: tileAVX512Q4_Kx4},
 	quant.Q5_K: {one: tileAVX512Q5_Kx1, four: tileAVX512Q5_Kx4},
 	quant.Q6_K: {one: tileAVX512Q6_Kx1, four: tileAVX512Q6_Kx4},
+	quant.F32:  {floatOne: tileAVX512F32x1, floatFour: tileAVX512F32x4},
+	quant.F16:  {floatOne: tileAVX512F16x1, floatFour: tileAVX512F16x4},
+	quant.BF16: {floatOne: tileAVX512BF16x1, floatFour: tileAVX512BF16x4},
 }

@@ -163,3 +163,63 @@ func tileAVX2Q6_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum 
 //
 //go:noescape
 func tileAVX512Q6_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2F32x1 multiplies a panel of F32 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX2F32x1(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX512F32x1 multiplies a panel of F32 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX512F32x1(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX2F32x4 multiplies a panel of F32 with 4 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX2F32x4(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX512F32x4 multiplies a panel of F32 with 4 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX512F32x4(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX2F16x1 multiplies a panel of F16 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX2F16x1(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX512F16x1 multiplies a panel of F16 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX512F16x1(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX2F16x4 multiplies a panel of F16 with 4 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX2F16x4(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX512F16x4 multiplies a panel of F16 with 4 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX512F16x4(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX2BF16x1 multiplies a panel of BF16 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX2BF16x1(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX512BF16x1 multiplies a panel of BF16 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX512BF16x1(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX2BF16x4 multiplies a panel of BF16 with 4 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX2BF16x4(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// tileAVX512BF16x4 multiplies a panel of BF16 with 4 activation rows that lie stride bytes apart: floatRow is the reference.
+//
+//go:noescape
+func tileAVX512BF16x4(dst *float32, w *byte, x *float32, stride int, cols int)

@@ -13,5 +13,11 @@ func main() {
 			tile512(f, rows)
 		}
 	}
+	for _, f := range floatFormats {
+		for _, rows := range []int{1, 4} {
+			tileFloat("AVX2", f, rows)
+			tileFloat("AVX512", f, rows)
+		}
+	}
 	Generate()
 }
