@@ -58,22 +58,41 @@ func (a *Acts) Rows() int { return a.rows }
 func (a *Acts) padded() int { return (a.rows + a.height - 1) / a.height * a.height }
 
 // quantizePiece quantises the i-th piece of the blocks, counted row by row.
-func (a *Acts) quantizePiece(i int) {
+func (a *Acts) quantizePiece(i int, o *ops) {
 	blocks := a.cols / actBlock
-	for n := i * actPiece; n < min((i+1)*actPiece, a.padded()*blocks); n++ {
+	for n, end := i*actPiece, min((i+1)*actPiece, a.padded()*blocks); n < end; {
 		row, b := n/blocks, n%blocks
-		first, lane := row/a.height*blocks*a.height+b*a.height, row%a.height
-		to := first + lane
-		q, sum := (*[actBlock]int8)(a.q[to*actBlock:]), a.sum[first*sums:][:sums*a.height]
-		var lo, hi int32
-		if row < a.rows {
-			a.d[to], a.s[to], lo, hi = quantizeBlock(q, (*[actBlock]float32)(a.x[n*actBlock:]))
+		run := min(end-n, blocks-b) // blocks of the same row
+		if o != nil && row < a.rows {
+			to := a.place(row, b)
+			first := to - row%a.height
+			o.quantizeBlocks(a.q[to*actBlock:], a.d[to:], a.s[to:], a.sum[first*sums+row%a.height:], a.x[n*actBlock:], run, a.height)
 		} else {
-			clear(q[:])
-			a.d[to], a.s[to] = 0, 0
+			for ; b < n%blocks+run; b++ {
+				a.quantizeOne(row, b)
+			}
 		}
-		sum[lane], sum[a.height+lane], sum[2*a.height+lane] = lo+hi, lo, hi
+		n += run
 	}
+}
+
+// place returns where a block lies.
+func (a *Acts) place(row, b int) int {
+	return row/a.height*(a.cols/actBlock)*a.height + b*a.height + row%a.height
+}
+
+// quantizeOne quantises block b of a row, or clears it in a row that is there only to fill a tile up.
+func (a *Acts) quantizeOne(row, b int) {
+	to := a.place(row, b)
+	q, sum := (*[actBlock]int8)(a.q[to*actBlock:]), a.sum[(to-row%a.height)*sums+row%a.height:]
+	var lo, hi int32
+	if row < a.rows {
+		a.d[to], a.s[to], lo, hi = quantizeBlock(q, (*[actBlock]float32)(a.x[row*a.cols+b*actBlock:]))
+	} else {
+		clear(q[:])
+		a.d[to], a.s[to] = 0, 0
+	}
+	sum[0], sum[a.height], sum[2*a.height] = lo+hi, lo, hi
 }
 
 // quantizeBlock rounds x to q, and returns the scale, the scale times the sum of q, and the sums of both halves of q

@@ -56,7 +56,7 @@ func (m *Matrix) tileHeight(n int) int {
 	return tileRows
 }
 
-func (p *Pool) quantizePiece(_, i int) { p.job.a.quantizePiece(i) }
+func (p *Pool) quantizePiece(_, i int) { p.job.a.quantizePiece(i, p.ops) }
 
 // matMulPiece computes the columns of dst that belong to the i-th piece of the weight rows.
 func (p *Pool) matMulPiece(worker, i int) {

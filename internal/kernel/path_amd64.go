@@ -37,6 +37,18 @@ func tilesOf(p path, t quant.Type) *tiles {
 	}
 }
 
+// opsOf returns the routines of a path for all else; nil where there are none.
+func opsOf(p path) *ops {
+	if p == generic {
+		return nil
+	}
+	return &opsAVX2 // on processors known so far wider vectors gain nothing here
+}
+
+var opsAVX2 = ops{
+	quantize: quantizeAVX2,
+}
+
 var tilesAVX2 = map[quant.Type]*tiles{
 	quant.Q8_0: {one: tileAVX2Q8_0x1, four: tileAVX2Q8_0x4},
 	quant.Q4_0: {one: tileAVX2Q4_0x1, four: tileAVX2Q4_0x4},

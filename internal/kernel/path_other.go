@@ -9,3 +9,5 @@ import "github.com/shardnode/shardnode/internal/quant"
 func supported() []path { return []path{generic} }
 
 func tilesOf(path, quant.Type) *tiles { return nil }
+
+func opsOf(path) *ops { return nil }

@@ -20,7 +20,8 @@ const (
 // run one after the other.
 type Pool struct {
 	threads  int
-	path     path                // of the products
+	path     path
+	ops      *ops                // nil where the path has none
 	product  func(worker, i int) // matMulPiece, bound once so that a product allocates nothing
 	quantize func(worker, i int)
 	wake     chan struct{} // a token wakes one parked worker; closed by Close
@@ -45,7 +46,7 @@ func NewPool(threads int) *Pool { return newPool(threads, active) }
 
 func newPool(threads int, which path) *Pool {
 	threads = max(threads, 1)
-	p := &Pool{threads: threads, path: which, out: make([][tileRows * panelRows]float32, threads), wake: make(chan struct{}, threads)}
+	p := &Pool{threads: threads, path: which, ops: opsOf(which), out: make([][tileRows * panelRows]float32, threads), wake: make(chan struct{}, threads)}
 	p.product, p.quantize = p.matMulPiece, p.quantizePiece
 	for w := 1; w < threads; w++ {
 		p.workers.Go(func() { p.work(w) })

@@ -164,6 +164,11 @@ func tileAVX2Q6_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum 
 //go:noescape
 func tileAVX512Q6_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// quantizeAVX2 quantises neighbouring blocks of a row into tiles of that height: quantizeBlock is the reference.
+//
+//go:noescape
+func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int)
+
 // tileAVX2F32x1 multiplies a panel of F32 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
 //
 //go:noescape

@@ -21244,6 +21244,122 @@ done:
 	VZEROUPPER
 	RET
 
+// func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int)
+// Requires: AVX, AVX2
+TEXT ·quantizeAVX2(SB), NOSPLIT, $0-56
+	MOVQ         q+0(FP), AX
+	MOVQ         d+8(FP), CX
+	MOVQ         s+16(FP), DX
+	MOVQ         sum+24(FP), BX
+	MOVQ         x+32(FP), SI
+	MOVQ         blocks+40(FP), DI
+	MOVQ         height+48(FP), R8
+	SHLQ         $0x02, R8
+	MOVL         $0x7fffffff, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y0
+	VMOVDQU      packOrder<>+0(SB), Y1
+	MOVL         $0x42fe0000, R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+
+turn:
+	VMOVUPS      (SI), Y3
+	VPAND        Y0, Y3, Y4
+	VMOVUPS      32(SI), Y5
+	VPAND        Y0, Y5, Y6
+	VPMAXUD      Y6, Y4, Y4
+	VMOVUPS      64(SI), Y6
+	VPAND        Y0, Y6, Y7
+	VPMAXUD      Y7, Y4, Y4
+	VMOVUPS      96(SI), Y7
+	VPAND        Y0, Y7, Y8
+	VPMAXUD      Y8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X8
+	VPMAXUD      X4, X8, X8
+	VPSHUFD      $0x4e, X8, X4
+	VPMAXUD      X4, X8, X8
+	VPSHUFD      $0xb1, X8, X4
+	VPMAXUD      X4, X8, X8
+	VMOVD        X8, R9
+	VDIVSS       X2, X8, X4
+	VDIVSS       X8, X2, X8
+	CMPL         R9, $0x7f800000
+	JAE          infinite
+	CMPL         R9, $0x03800000
+	JB           small
+	VBROADCASTSS X8, Y8
+	VMULPS       Y8, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VMULPS       Y8, Y5, Y5
+	VCVTPS2DQ    Y5, Y5
+	VMULPS       Y8, Y6, Y6
+	VCVTPS2DQ    Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	VCVTPS2DQ    Y7, Y7
+	VPADDD       Y5, Y3, Y8
+	VPADDD       Y7, Y6, Y9
+	VPHADDD      Y9, Y8, Y8
+	VPHADDD      Y8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPADDD       X9, X8, X8
+	VPACKSSDW    Y5, Y3, Y3
+	VPACKSSDW    Y7, Y6, Y6
+	VPACKSSWB    Y6, Y3, Y3
+	VPERMD       Y3, Y1, Y3
+	VMOVDQU      Y3, (AX)
+	VMOVD        X8, R9
+	VPEXTRD      $0x01, X8, R10
+	MOVL         R9, (BX)(R8*1)
+	MOVL         R10, (BX)(R8*2)
+	ADDL         R10, R9
+	MOVL         R9, (BX)
+	VPHADDD      X8, X8, X3
+	VCVTDQ2PS    X3, X3
+	VMULSS       X4, X3, X3
+	VMOVSS       X4, (CX)
+	VMOVSS       X3, (DX)
+
+next:
+	ADDQ $0x00000080, SI
+	ADDQ R8, CX
+	ADDQ R8, DX
+	LEAQ (BX)(R8*2), BX
+	ADDQ R8, BX
+	LEAQ (AX)(R8*8), AX
+	DECQ DI
+	JNZ  turn
+	VZEROUPPER
+	RET
+
+infinite:
+	MOVL $0x7fc00000, R9
+	JMP  store
+
+small:
+	XORL R9, R9
+
+store:
+	MOVL    R9, (CX)
+	MOVL    R9, (DX)
+	XORL    R9, R9
+	MOVL    R9, (BX)
+	MOVL    R9, (BX)(R8*1)
+	MOVL    R9, (BX)(R8*2)
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y3, (AX)
+	JMP     next
+
+DATA packOrder<>+0(SB)/4, $0x00000000
+DATA packOrder<>+4(SB)/4, $0x00000004
+DATA packOrder<>+8(SB)/4, $0x00000001
+DATA packOrder<>+12(SB)/4, $0x00000005
+DATA packOrder<>+16(SB)/4, $0x00000002
+DATA packOrder<>+20(SB)/4, $0x00000006
+DATA packOrder<>+24(SB)/4, $0x00000003
+DATA packOrder<>+28(SB)/4, $0x00000007
+GLOBL packOrder<>(SB), RODATA|NOPTR, $32
+
 // func tileAVX2F32x1(dst *float32, w *byte, x *float32, stride int, cols int)
 // Requires: AVX, FMA3
 TEXT ·tileAVX2F32x1(SB), NOSPLIT, $0-40

@@ -13,6 +13,7 @@ func main() {
 			tile512(f, rows)
 		}
 	}
+	quantize()
 	for _, f := range floatFormats {
 		for _, rows := range []int{1, 4} {
 			tileFloat("AVX2", f, rows)

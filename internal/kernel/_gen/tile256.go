@@ -53,7 +53,7 @@ type gen256 struct {
 	mask, top, ones Register
 }
 
-func splat256(v uint32) Register {
+func splat256(v uint32) VecVirtual {
 	r, y := GP32(), YMM()
 	MOVL(U32(v), r)
 	VMOVD(r, y.AsX())
