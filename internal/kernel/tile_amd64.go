@@ -169,6 +169,14 @@ func tileAVX512Q6_Kx4(dst *float32, w *byte, q *int8, d *float32, s *float32, su
 //go:noescape
 func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int)
 
+// readAVX2 reads that many cache lines, at least one, and keeps nothing.
+//
+//go:noescape
+func readAVX2(b *byte, lines int)
+
+// peakAVX512 does 16 VPDPBUSD a turn, of 128 operations each.
+func peakAVX512(turns int)
+
 // tileAVX2F32x1 multiplies a panel of F32 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
 //
 //go:noescape

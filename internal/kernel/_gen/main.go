@@ -14,6 +14,7 @@ func main() {
 		}
 	}
 	quantize()
+	limits()
 	for _, f := range floatFormats {
 		for _, rows := range []int{1, 4} {
 			tileFloat("AVX2", f, rows)
