@@ -47,6 +47,13 @@ func opsOf(p path) *ops {
 
 var opsAVX2 = ops{
 	quantize: quantizeAVX2,
+	softmax:  softmaxAVX2,
+	swiglu:   swigluAVX2,
+	squares:  squaresAVX2,
+	norm:     normAVX2,
+	add:      addAVX2,
+	kv16:     kvOps{queries: scoresQueriesF16AVX2, tiles: scoresTilesF16AVX2, mix4: mix4F16AVX2, mix1: mix1F16AVX2},
+	kv32:     kvOps{queries: scoresQueriesF32AVX2, tiles: scoresTilesF32AVX2, mix4: mix4F32AVX2, mix1: mix1F32AVX2},
 }
 
 var tilesAVX2 = map[quant.Type]*tiles{

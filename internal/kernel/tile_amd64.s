@@ -21420,6 +21420,847 @@ turn:
 	VZEROUPPER
 	RET
 
+DATA expLog2E<>+0(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+4(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+8(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+12(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+16(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+20(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+24(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+28(SB)/4, $0x3fb8aa3b
+GLOBL expLog2E<>(SB), RODATA|NOPTR, $32
+
+DATA expShift<>+0(SB)/4, $0x4b400000
+DATA expShift<>+4(SB)/4, $0x4b400000
+DATA expShift<>+8(SB)/4, $0x4b400000
+DATA expShift<>+12(SB)/4, $0x4b400000
+DATA expShift<>+16(SB)/4, $0x4b400000
+DATA expShift<>+20(SB)/4, $0x4b400000
+DATA expShift<>+24(SB)/4, $0x4b400000
+DATA expShift<>+28(SB)/4, $0x4b400000
+GLOBL expShift<>(SB), RODATA|NOPTR, $32
+
+DATA expLn2Hi<>+0(SB)/4, $0x3f318000
+DATA expLn2Hi<>+4(SB)/4, $0x3f318000
+DATA expLn2Hi<>+8(SB)/4, $0x3f318000
+DATA expLn2Hi<>+12(SB)/4, $0x3f318000
+DATA expLn2Hi<>+16(SB)/4, $0x3f318000
+DATA expLn2Hi<>+20(SB)/4, $0x3f318000
+DATA expLn2Hi<>+24(SB)/4, $0x3f318000
+DATA expLn2Hi<>+28(SB)/4, $0x3f318000
+GLOBL expLn2Hi<>(SB), RODATA|NOPTR, $32
+
+DATA expLn2Lo<>+0(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+4(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+8(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+12(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+16(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+20(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+24(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+28(SB)/4, $0xb95e8083
+GLOBL expLn2Lo<>(SB), RODATA|NOPTR, $32
+
+DATA expOver<>+0(SB)/4, $0x42b17217
+DATA expOver<>+4(SB)/4, $0x42b17217
+DATA expOver<>+8(SB)/4, $0x42b17217
+DATA expOver<>+12(SB)/4, $0x42b17217
+DATA expOver<>+16(SB)/4, $0x42b17217
+DATA expOver<>+20(SB)/4, $0x42b17217
+DATA expOver<>+24(SB)/4, $0x42b17217
+DATA expOver<>+28(SB)/4, $0x42b17217
+GLOBL expOver<>(SB), RODATA|NOPTR, $32
+
+DATA expUnder<>+0(SB)/4, $0xc2aeac4f
+DATA expUnder<>+4(SB)/4, $0xc2aeac4f
+DATA expUnder<>+8(SB)/4, $0xc2aeac4f
+DATA expUnder<>+12(SB)/4, $0xc2aeac4f
+DATA expUnder<>+16(SB)/4, $0xc2aeac4f
+DATA expUnder<>+20(SB)/4, $0xc2aeac4f
+DATA expUnder<>+24(SB)/4, $0xc2aeac4f
+DATA expUnder<>+28(SB)/4, $0xc2aeac4f
+GLOBL expUnder<>(SB), RODATA|NOPTR, $32
+
+DATA expInf<>+0(SB)/4, $0x7f800000
+DATA expInf<>+4(SB)/4, $0x7f800000
+DATA expInf<>+8(SB)/4, $0x7f800000
+DATA expInf<>+12(SB)/4, $0x7f800000
+DATA expInf<>+16(SB)/4, $0x7f800000
+DATA expInf<>+20(SB)/4, $0x7f800000
+DATA expInf<>+24(SB)/4, $0x7f800000
+DATA expInf<>+28(SB)/4, $0x7f800000
+GLOBL expInf<>(SB), RODATA|NOPTR, $32
+
+DATA exp6<>+0(SB)/4, $0x3ab563a6
+DATA exp6<>+4(SB)/4, $0x3ab563a6
+DATA exp6<>+8(SB)/4, $0x3ab563a6
+DATA exp6<>+12(SB)/4, $0x3ab563a6
+DATA exp6<>+16(SB)/4, $0x3ab563a6
+DATA exp6<>+20(SB)/4, $0x3ab563a6
+DATA exp6<>+24(SB)/4, $0x3ab563a6
+DATA exp6<>+28(SB)/4, $0x3ab563a6
+GLOBL exp6<>(SB), RODATA|NOPTR, $32
+
+DATA exp5<>+0(SB)/4, $0x3c091ef0
+DATA exp5<>+4(SB)/4, $0x3c091ef0
+DATA exp5<>+8(SB)/4, $0x3c091ef0
+DATA exp5<>+12(SB)/4, $0x3c091ef0
+DATA exp5<>+16(SB)/4, $0x3c091ef0
+DATA exp5<>+20(SB)/4, $0x3c091ef0
+DATA exp5<>+24(SB)/4, $0x3c091ef0
+DATA exp5<>+28(SB)/4, $0x3c091ef0
+GLOBL exp5<>(SB), RODATA|NOPTR, $32
+
+DATA exp4<>+0(SB)/4, $0x3d2aac2c
+DATA exp4<>+4(SB)/4, $0x3d2aac2c
+DATA exp4<>+8(SB)/4, $0x3d2aac2c
+DATA exp4<>+12(SB)/4, $0x3d2aac2c
+DATA exp4<>+16(SB)/4, $0x3d2aac2c
+DATA exp4<>+20(SB)/4, $0x3d2aac2c
+DATA exp4<>+24(SB)/4, $0x3d2aac2c
+DATA exp4<>+28(SB)/4, $0x3d2aac2c
+GLOBL exp4<>(SB), RODATA|NOPTR, $32
+
+DATA exp3<>+0(SB)/4, $0x3e2aaa46
+DATA exp3<>+4(SB)/4, $0x3e2aaa46
+DATA exp3<>+8(SB)/4, $0x3e2aaa46
+DATA exp3<>+12(SB)/4, $0x3e2aaa46
+DATA exp3<>+16(SB)/4, $0x3e2aaa46
+DATA exp3<>+20(SB)/4, $0x3e2aaa46
+DATA exp3<>+24(SB)/4, $0x3e2aaa46
+DATA exp3<>+28(SB)/4, $0x3e2aaa46
+GLOBL exp3<>(SB), RODATA|NOPTR, $32
+
+DATA exp2<>+0(SB)/4, $0x3efffffe
+DATA exp2<>+4(SB)/4, $0x3efffffe
+DATA exp2<>+8(SB)/4, $0x3efffffe
+DATA exp2<>+12(SB)/4, $0x3efffffe
+DATA exp2<>+16(SB)/4, $0x3efffffe
+DATA exp2<>+20(SB)/4, $0x3efffffe
+DATA exp2<>+24(SB)/4, $0x3efffffe
+DATA exp2<>+28(SB)/4, $0x3efffffe
+GLOBL exp2<>(SB), RODATA|NOPTR, $32
+
+DATA exp1<>+0(SB)/4, $0x3f800000
+DATA exp1<>+4(SB)/4, $0x3f800000
+DATA exp1<>+8(SB)/4, $0x3f800000
+DATA exp1<>+12(SB)/4, $0x3f800000
+DATA exp1<>+16(SB)/4, $0x3f800000
+DATA exp1<>+20(SB)/4, $0x3f800000
+DATA exp1<>+24(SB)/4, $0x3f800000
+DATA exp1<>+28(SB)/4, $0x3f800000
+GLOBL exp1<>(SB), RODATA|NOPTR, $32
+
+DATA lanes<>+0(SB)/4, $0x00000000
+DATA lanes<>+4(SB)/4, $0x00000001
+DATA lanes<>+8(SB)/4, $0x00000002
+DATA lanes<>+12(SB)/4, $0x00000003
+DATA lanes<>+16(SB)/4, $0x00000004
+DATA lanes<>+20(SB)/4, $0x00000005
+DATA lanes<>+24(SB)/4, $0x00000006
+DATA lanes<>+28(SB)/4, $0x00000007
+DATA lanes<>+32(SB)/4, $0x00000008
+DATA lanes<>+36(SB)/4, $0x00000009
+DATA lanes<>+40(SB)/4, $0x0000000a
+DATA lanes<>+44(SB)/4, $0x0000000b
+DATA lanes<>+48(SB)/4, $0x0000000c
+DATA lanes<>+52(SB)/4, $0x0000000d
+DATA lanes<>+56(SB)/4, $0x0000000e
+DATA lanes<>+60(SB)/4, $0x0000000f
+GLOBL lanes<>(SB), RODATA|NOPTR, $64
+
+// func softmaxAVX2(s *float32, n int, scale float32) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-28
+	MOVQ         s+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVL         $0xff800000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	VBROADCASTSS scale+16(FP), Y0
+	VMOVAPS      Y2, Y1
+	MOVQ         AX, DX
+	MOVQ         CX, BX
+
+scale:
+	VMULPS       (DX), Y0, Y3
+	VMOVUPS      Y3, (DX)
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	VMOVDQU      lanes<>+0(SB), Y4
+	VPCMPEQD     Y6, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPCMPGTD     Y5, Y4, Y4
+	VBLENDVPS    Y4, Y2, Y3, Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       32(DX), Y0, Y3
+	VMOVUPS      Y3, 32(DX)
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	VMOVDQU      lanes<>+32(SB), Y4
+	VPCMPEQD     Y6, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPCMPGTD     Y5, Y4, Y4
+	VBLENDVPS    Y4, Y2, Y3, Y3
+	VMAXPS       Y1, Y3, Y1
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, BX
+	JG           scale
+	VEXTRACTF128 $0x01, Y1, X7
+	VMAXPS       Y7, Y1, Y1
+	VPERMILPS    $0x4e, Y1, Y7
+	VMAXPS       Y7, Y1, Y1
+	VPERMILPS    $0xb1, Y1, Y7
+	VMAXPS       Y7, Y1, Y1
+	VBROADCASTSS X1, Y1
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y2, Y2, Y2
+
+exp:
+	VMOVUPS      (AX), Y3
+	VSUBPS       Y1, Y3, Y3
+	VMULPS       expLog2E<>+0(SB), Y3, Y4
+	VADDPS       expShift<>+0(SB), Y4, Y4
+	VSUBPS       expShift<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
+	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
+	VMOVUPS      exp6<>+0(SB), Y5
+	VFMADD213PS  exp5<>+0(SB), Y6, Y5
+	VFMADD213PS  exp4<>+0(SB), Y6, Y5
+	VFMADD213PS  exp3<>+0(SB), Y6, Y5
+	VFMADD213PS  exp2<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
+	VANDNPS      Y5, Y4, Y5
+	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
+	VMOVUPS      expInf<>+0(SB), Y6
+	VBLENDVPS    Y4, Y6, Y5, Y5
+	VCMPPS       $0x03, Y3, Y3, Y4
+	VBLENDVPS    Y4, Y3, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VMOVD        CX, X4
+	VPBROADCASTD X4, Y4
+	VMOVDQU      lanes<>+0(SB), Y3
+	VPCMPEQD     Y6, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPCMPGTD     Y4, Y3, Y3
+	VANDNPS      Y5, Y3, Y5
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      32(AX), Y3
+	VSUBPS       Y1, Y3, Y3
+	VMULPS       expLog2E<>+0(SB), Y3, Y4
+	VADDPS       expShift<>+0(SB), Y4, Y4
+	VSUBPS       expShift<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
+	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
+	VMOVUPS      exp6<>+0(SB), Y5
+	VFMADD213PS  exp5<>+0(SB), Y6, Y5
+	VFMADD213PS  exp4<>+0(SB), Y6, Y5
+	VFMADD213PS  exp3<>+0(SB), Y6, Y5
+	VFMADD213PS  exp2<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
+	VANDNPS      Y5, Y4, Y5
+	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
+	VMOVUPS      expInf<>+0(SB), Y6
+	VBLENDVPS    Y4, Y6, Y5, Y5
+	VCMPPS       $0x03, Y3, Y3, Y4
+	VBLENDVPS    Y4, Y3, Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	VMOVD        CX, X4
+	VPBROADCASTD X4, Y4
+	VMOVDQU      lanes<>+32(SB), Y3
+	VPCMPEQD     Y6, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPCMPGTD     Y4, Y3, Y3
+	VANDNPS      Y5, Y3, Y5
+	VADDPS       Y5, Y2, Y2
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, CX
+	JG           exp
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       Y8, Y0, Y0
+	VPERMILPS    $0x4e, Y0, Y8
+	VADDPS       Y8, Y0, Y0
+	VPERMILPS    $0xb1, Y0, Y8
+	VADDPS       Y8, Y0, Y0
+	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swigluAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         gate+8(FP), CX
+	MOVQ         up+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         $0x80000000, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x3f800000, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+
+swiglu:
+	VMOVUPS      (CX), Y2
+	VXORPS       Y0, Y2, Y3
+	VMULPS       expLog2E<>+0(SB), Y3, Y4
+	VADDPS       expShift<>+0(SB), Y4, Y4
+	VSUBPS       expShift<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
+	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
+	VMOVUPS      exp6<>+0(SB), Y5
+	VFMADD213PS  exp5<>+0(SB), Y6, Y5
+	VFMADD213PS  exp4<>+0(SB), Y6, Y5
+	VFMADD213PS  exp3<>+0(SB), Y6, Y5
+	VFMADD213PS  exp2<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
+	VANDNPS      Y5, Y4, Y5
+	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
+	VMOVUPS      expInf<>+0(SB), Y6
+	VBLENDVPS    Y4, Y6, Y5, Y5
+	VCMPPS       $0x03, Y3, Y3, Y4
+	VBLENDVPS    Y4, Y3, Y5, Y5
+	VADDPS       Y1, Y5, Y5
+	VDIVPS       Y5, Y2, Y2
+	VMULPS       (DX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JG           swiglu
+	VZEROUPPER
+	RET
+
+// func squaresAVX2(x *float32, n int) float32
+// Requires: AVX, FMA3, SSE
+TEXT ·squaresAVX2(SB), NOSPLIT, $0-20
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+squares:
+	VMOVUPS      (AX), Y2
+	VFMADD231PS  Y2, Y2, Y0
+	VMOVUPS      32(AX), Y2
+	VFMADD231PS  Y2, Y2, Y1
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, CX
+	JG           squares
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X3
+	VADDPS       Y3, Y0, Y0
+	VPERMILPS    $0x4e, Y0, Y3
+	VADDPS       Y3, Y0, Y0
+	VPERMILPS    $0xb1, Y0, Y3
+	VADDPS       Y3, Y0, Y0
+	MOVSS        X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func normAVX2(dst *float32, x *float32, w *float32, r float32, n int)
+// Requires: AVX
+TEXT ·normAVX2(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         n+32(FP), BX
+	VBROADCASTSS r+24(FP), Y0
+
+norm:
+	VMULPS  (CX), Y0, Y1
+	VMULPS  (DX), Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JG      norm
+	VZEROUPPER
+	RET
+
+// func addAVX2(dst *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·addAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+add:
+	VMOVUPS (AX), Y0
+	VADDPS  (CX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JG      add
+	VZEROUPPER
+	RET
+
+// func scoresQueriesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int)
+// Requires: AVX, F16C, FMA3
+TEXT ·scoresQueriesF16AVX2(SB), NOSPLIT, $0-80
+	MOVQ   q0+32(FP), AX
+	MOVQ   q1+40(FP), CX
+	MOVQ   q2+48(FP), DX
+	MOVQ   q3+56(FP), BX
+	MOVQ   k+64(FP), SI
+	MOVQ   dims+72(FP), DI
+	XORQ   R8, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+dim:
+	VCVTPH2PS    (SI), Y9
+	VCVTPH2PS    16(SI), Y10
+	ADDQ         $0x00000020, SI
+	VBROADCASTSS (AX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS (CX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y2
+	VFMADD231PS  Y10, Y8, Y3
+	VBROADCASTSS (DX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y4
+	VFMADD231PS  Y10, Y8, Y5
+	VBROADCASTSS (BX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y10, Y8, Y7
+	INCQ         R8
+	CMPQ         R8, DI
+	JL           dim
+	MOVQ         d0+0(FP), AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	MOVQ         d1+8(FP), AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	MOVQ         d2+16(FP), AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	MOVQ         d3+24(FP), AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	VZEROUPPER
+	RET
+
+// func scoresTilesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
+// Requires: AVX, F16C, FMA3
+TEXT ·scoresTilesF16AVX2(SB), NOSPLIT, $0-80
+	MOVQ   q+32(FP), AX
+	MOVQ   k0+40(FP), CX
+	MOVQ   k1+48(FP), DX
+	MOVQ   k2+56(FP), BX
+	MOVQ   k3+64(FP), SI
+	MOVQ   dims+72(FP), DI
+	XORQ   R8, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+dim:
+	VCVTPH2PS    (CX), Y9
+	VCVTPH2PS    16(CX), Y10
+	ADDQ         $0x00000020, CX
+	VBROADCASTSS (AX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VCVTPH2PS    (DX), Y9
+	VCVTPH2PS    16(DX), Y10
+	ADDQ         $0x00000020, DX
+	VFMADD231PS  Y9, Y8, Y2
+	VFMADD231PS  Y10, Y8, Y3
+	VCVTPH2PS    (BX), Y9
+	VCVTPH2PS    16(BX), Y10
+	ADDQ         $0x00000020, BX
+	VFMADD231PS  Y9, Y8, Y4
+	VFMADD231PS  Y10, Y8, Y5
+	VCVTPH2PS    (SI), Y9
+	VCVTPH2PS    16(SI), Y10
+	ADDQ         $0x00000020, SI
+	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y10, Y8, Y7
+	INCQ         R8
+	CMPQ         R8, DI
+	JL           dim
+	MOVQ         d0+0(FP), AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	MOVQ         d1+8(FP), AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	MOVQ         d2+16(FP), AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	MOVQ         d3+24(FP), AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	VZEROUPPER
+	RET
+
+// func mix4F16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
+// Requires: AVX, F16C, FMA3
+TEXT ·mix4F16AVX2(SB), NOSPLIT, $0-88
+	MOVQ v+64(FP), AX
+	MOVQ n+72(FP), CX
+	MOVQ dims+80(FP), DX
+	MOVQ DX, BX
+	SHLQ $0x01, BX
+	XORQ SI, SI
+	MOVQ e0+32(FP), DI
+	MOVQ e1+40(FP), R8
+	MOVQ e2+48(FP), R9
+	MOVQ e3+56(FP), R10
+
+columns:
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(SI*4), Y0
+	VMOVUPS 32(R11)(SI*4), Y1
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(SI*4), Y2
+	VMOVUPS 32(R11)(SI*4), Y3
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(SI*4), Y4
+	VMOVUPS 32(R11)(SI*4), Y5
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(SI*4), Y6
+	VMOVUPS 32(R11)(SI*4), Y7
+	LEAQ    (AX)(SI*2), R11
+	XORQ    R12, R12
+
+position:
+	VCVTPH2PS    (R11), Y8
+	VCVTPH2PS    16(R11), Y9
+	ADDQ         BX, R11
+	VBROADCASTSS (DI)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R8)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R9)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R10)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	INCQ         R12
+	CMPQ         R12, CX
+	JL           position
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(SI*4)
+	VMOVUPS      Y1, 32(R11)(SI*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y2, (R11)(SI*4)
+	VMOVUPS      Y3, 32(R11)(SI*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y4, (R11)(SI*4)
+	VMOVUPS      Y5, 32(R11)(SI*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y6, (R11)(SI*4)
+	VMOVUPS      Y7, 32(R11)(SI*4)
+	ADDQ         $0x10, SI
+	CMPQ         SI, DX
+	JL           columns
+	VZEROUPPER
+	RET
+
+// func mix1F16AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
+// Requires: AVX, F16C, FMA3
+TEXT ·mix1F16AVX2(SB), NOSPLIT, $0-40
+	MOVQ v+16(FP), AX
+	MOVQ n+24(FP), CX
+	MOVQ dims+32(FP), DX
+	MOVQ DX, BX
+	SHLQ $0x01, BX
+	XORQ SI, SI
+	MOVQ e0+8(FP), DI
+
+columns:
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(SI*4), Y0
+	VMOVUPS 32(R8)(SI*4), Y1
+	VMOVUPS 64(R8)(SI*4), Y2
+	VMOVUPS 96(R8)(SI*4), Y3
+	LEAQ    (AX)(SI*2), R8
+	XORQ    R9, R9
+
+position:
+	VCVTPH2PS    (R8), Y4
+	VCVTPH2PS    16(R8), Y5
+	VCVTPH2PS    32(R8), Y6
+	VCVTPH2PS    48(R8), Y7
+	ADDQ         BX, R8
+	VBROADCASTSS (DI)(R9*4), Y8
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y5, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(SI*4)
+	VMOVUPS      Y1, 32(R8)(SI*4)
+	VMOVUPS      Y2, 64(R8)(SI*4)
+	VMOVUPS      Y3, 96(R8)(SI*4)
+	ADDQ         $0x20, SI
+	CMPQ         SI, DX
+	JL           columns
+	VZEROUPPER
+	RET
+
+// func scoresQueriesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int)
+// Requires: AVX, FMA3
+TEXT ·scoresQueriesF32AVX2(SB), NOSPLIT, $0-80
+	MOVQ   q0+32(FP), AX
+	MOVQ   q1+40(FP), CX
+	MOVQ   q2+48(FP), DX
+	MOVQ   q3+56(FP), BX
+	MOVQ   k+64(FP), SI
+	MOVQ   dims+72(FP), DI
+	XORQ   R8, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+dim:
+	VMOVUPS      (SI), Y9
+	VMOVUPS      32(SI), Y10
+	ADDQ         $0x00000040, SI
+	VBROADCASTSS (AX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS (CX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y2
+	VFMADD231PS  Y10, Y8, Y3
+	VBROADCASTSS (DX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y4
+	VFMADD231PS  Y10, Y8, Y5
+	VBROADCASTSS (BX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y10, Y8, Y7
+	INCQ         R8
+	CMPQ         R8, DI
+	JL           dim
+	MOVQ         d0+0(FP), AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	MOVQ         d1+8(FP), AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	MOVQ         d2+16(FP), AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	MOVQ         d3+24(FP), AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	VZEROUPPER
+	RET
+
+// func scoresTilesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
+// Requires: AVX, FMA3
+TEXT ·scoresTilesF32AVX2(SB), NOSPLIT, $0-80
+	MOVQ   q+32(FP), AX
+	MOVQ   k0+40(FP), CX
+	MOVQ   k1+48(FP), DX
+	MOVQ   k2+56(FP), BX
+	MOVQ   k3+64(FP), SI
+	MOVQ   dims+72(FP), DI
+	XORQ   R8, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+dim:
+	VMOVUPS      (CX), Y9
+	VMOVUPS      32(CX), Y10
+	ADDQ         $0x00000040, CX
+	VBROADCASTSS (AX)(R8*4), Y8
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	ADDQ         $0x00000040, DX
+	VFMADD231PS  Y9, Y8, Y2
+	VFMADD231PS  Y10, Y8, Y3
+	VMOVUPS      (BX), Y9
+	VMOVUPS      32(BX), Y10
+	ADDQ         $0x00000040, BX
+	VFMADD231PS  Y9, Y8, Y4
+	VFMADD231PS  Y10, Y8, Y5
+	VMOVUPS      (SI), Y9
+	VMOVUPS      32(SI), Y10
+	ADDQ         $0x00000040, SI
+	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y10, Y8, Y7
+	INCQ         R8
+	CMPQ         R8, DI
+	JL           dim
+	MOVQ         d0+0(FP), AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	MOVQ         d1+8(FP), AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	MOVQ         d2+16(FP), AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	MOVQ         d3+24(FP), AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	VZEROUPPER
+	RET
+
+// func mix4F32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
+// Requires: AVX, FMA3
+TEXT ·mix4F32AVX2(SB), NOSPLIT, $0-88
+	MOVQ v+64(FP), AX
+	MOVQ n+72(FP), CX
+	MOVQ dims+80(FP), DX
+	MOVQ DX, BX
+	SHLQ $0x02, BX
+	XORQ SI, SI
+	MOVQ e0+32(FP), DI
+	MOVQ e1+40(FP), R8
+	MOVQ e2+48(FP), R9
+	MOVQ e3+56(FP), R10
+
+columns:
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(SI*4), Y0
+	VMOVUPS 32(R11)(SI*4), Y1
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(SI*4), Y2
+	VMOVUPS 32(R11)(SI*4), Y3
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(SI*4), Y4
+	VMOVUPS 32(R11)(SI*4), Y5
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(SI*4), Y6
+	VMOVUPS 32(R11)(SI*4), Y7
+	LEAQ    (AX)(SI*4), R11
+	XORQ    R12, R12
+
+position:
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	ADDQ         BX, R11
+	VBROADCASTSS (DI)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R8)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R9)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R10)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	INCQ         R12
+	CMPQ         R12, CX
+	JL           position
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(SI*4)
+	VMOVUPS      Y1, 32(R11)(SI*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y2, (R11)(SI*4)
+	VMOVUPS      Y3, 32(R11)(SI*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y4, (R11)(SI*4)
+	VMOVUPS      Y5, 32(R11)(SI*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y6, (R11)(SI*4)
+	VMOVUPS      Y7, 32(R11)(SI*4)
+	ADDQ         $0x10, SI
+	CMPQ         SI, DX
+	JL           columns
+	VZEROUPPER
+	RET
+
+// func mix1F32AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
+// Requires: AVX, FMA3
+TEXT ·mix1F32AVX2(SB), NOSPLIT, $0-40
+	MOVQ v+16(FP), AX
+	MOVQ n+24(FP), CX
+	MOVQ dims+32(FP), DX
+	MOVQ DX, BX
+	SHLQ $0x02, BX
+	XORQ SI, SI
+	MOVQ e0+8(FP), DI
+
+columns:
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(SI*4), Y0
+	VMOVUPS 32(R8)(SI*4), Y1
+	VMOVUPS 64(R8)(SI*4), Y2
+	VMOVUPS 96(R8)(SI*4), Y3
+	LEAQ    (AX)(SI*4), R8
+	XORQ    R9, R9
+
+position:
+	VMOVUPS      (R8), Y4
+	VMOVUPS      32(R8), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	ADDQ         BX, R8
+	VBROADCASTSS (DI)(R9*4), Y8
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y5, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(SI*4)
+	VMOVUPS      Y1, 32(R8)(SI*4)
+	VMOVUPS      Y2, 64(R8)(SI*4)
+	VMOVUPS      Y3, 96(R8)(SI*4)
+	ADDQ         $0x20, SI
+	CMPQ         SI, DX
+	JL           columns
+	VZEROUPPER
+	RET
+
 // func tileAVX2F32x1(dst *float32, w *byte, x *float32, stride int, cols int)
 // Requires: AVX, FMA3
 TEXT ·tileAVX2F32x1(SB), NOSPLIT, $0-40

@@ -15,6 +15,8 @@ func main() {
 	}
 	quantize()
 	limits()
+	elementwise()
+	attention()
 	for _, f := range floatFormats {
 		for _, rows := range []int{1, 4} {
 			tileFloat("AVX2", f, rows)
