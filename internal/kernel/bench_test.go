@@ -68,7 +68,7 @@ func BenchmarkAttend(b *testing.B) {
 	for pos := range n {
 		h.Put(pos, randomFloats(rng, dim, 1), randomFloats(rng, dim, 1))
 	}
-	for _, rows := range []int{1, 8} {
+	for _, rows := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
 			q := randomFloats(rng, rows*heads*dim, 1)
 			a := Attention{Dst: make([]float32, len(q)), Q: q, Stride: heads * dim, Rows: rows, Heads: heads, Pos: n - rows, Scale: 0.088, Scores: make([]float32, ScoresLen(rows, heads, n))}

@@ -57,19 +57,22 @@ func TestRowsEqualPortable(t *testing.T) {
 	})
 }
 
-// TestExpEqualsPortable takes a sample of all arguments through the gate of SwiGLU, which shows every bit of e**x: g/(1+e**-g) alone would
-// not, so the softmax of one score against zero is looked at.
+// TestExpEqualsPortable takes a sample of all arguments through SwiGLU, and of those up to zero, the largest, through softmax.
 func TestExpEqualsPortable(t *testing.T) {
 	t.Parallel()
 	eachOps(t, func(t *testing.T, o *ops) {
-		s, x := make([]float32, 64), make([]float32, 64)
+		s, x, one := make([]float32, 64), make([]float32, 64), slices.Repeat([]float32{1}, 64)
 		for bits := uint64(0); bits < 1<<32; {
 			for i := range s {
 				x[i] = math.Float32frombits(uint32(bits))
-				if x[i] > 0 {
-					x[i] = -x[i] // the largest is subtracted
-				}
 				bits += 40_009
+			}
+			want := make([]float32, len(x))
+			o.swigluRow(s, x, one)
+			swigluPortable(want, x, one)
+			diff(t, "swiglu", s, want)
+			for i := range x {
+				x[i] = -float32(math.Abs(float64(x[i])))
 			}
 			x[0] = 0
 			copy(s, x)
