@@ -90,3 +90,26 @@ func BenchmarkExp(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(x)), "ns/exp")
 }
+
+// BenchmarkPack reports weight bytes repacked a second, on two threads.
+func BenchmarkPack(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	paths := supported()
+	for _, t := range allTypes {
+		b.Run(t.String(), func(b *testing.B) {
+			p := newPool(2, paths[len(paths)-1])
+			defer p.Close()
+			m := tiledMatrix(b, rng, t, 2048, 4096)
+			b.SetBytes(m.Bytes())
+			for b.Loop() {
+				var mem Memory
+				if _, err := p.Pack(m, &mem); err != nil {
+					b.Fatal(err)
+				}
+				if err := mem.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -40,6 +40,18 @@ func (m *Matrix) packPanel(dst []byte, r int) {
 	step := panelRows * format.BlockBytes
 	for i := range min(panelRows, m.Rows-r) {
 		row := m.row(r + i)
+		switch m.Type {
+		case quant.F32:
+			for k := range m.Cols {
+				putQuad(dst, i, k, quad(row, k))
+			}
+			continue
+		case quant.F16, quant.BF16:
+			for k := range m.Cols {
+				binary.LittleEndian.PutUint16(dst[32*k+2*i:], binary.LittleEndian.Uint16(row[2*k:]))
+			}
+			continue
+		}
 		for n := 0; len(row) > 0; n++ {
 			packBlock(dst[n*step:][:step], m.Type, row[:format.BlockBytes], i)
 			row = row[format.BlockBytes:]
@@ -47,11 +59,9 @@ func (m *Matrix) packPanel(dst []byte, r int) {
 	}
 }
 
-// packBlock writes a block of row i of a panel.
+// packBlock writes a block of row i of a panel of quantised weights.
 func packBlock(dst []byte, t quant.Type, src []byte, i int) {
 	switch t {
-	case quant.F32, quant.F16, quant.BF16:
-		copy(dst[len(src)*i:], src)
 	case quant.Q8_0:
 		copy(dst[2*i:], src[:2])
 		for k := range 8 {
