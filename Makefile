@@ -13,7 +13,7 @@ FUZZTIME ?= 5s
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross demo e2e measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact
+.PHONY: help build test race lint fuzz-smoke vet-cross demo e2e measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,15 @@ tidy-check: ## go.mod and go.sum say what the code imports
 vet-cross: ## vet for every platform we build for
 	@for p in $(PLATFORMS); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet ./cmd/... ./pkg/... ./internal/... || exit 1; done
 
-exact: ## arithmetic is the same at another GOAMD64 level
+exact: ## arithmetic is the same at another GOAMD64 level, and on every path that this processor has
 	GOAMD64=v3 $(GO) test ./internal/kernel ./pkg/sampler ./pkg/layers
+	@for p in generic avx2 avx512; do \
+		case "$$p" in avx2) grep -qw avx2 /proc/cpuinfo || continue ;; avx512) grep -qw avx512_vnni /proc/cpuinfo || continue ;; esac; \
+		echo "SHARDNODE_CPU=$$p"; SHARDNODE_CPU=$$p $(GO) test -count=1 ./internal/kernel ./pkg/layers ./pkg/engine || exit 1; done
+
+generated: ## the committed assembly is what its generator writes
+	$(GO) generate ./internal/kernel
+	git diff --exit-code -- internal/kernel
 
 fuzz-smoke: ## every fuzz target for FUZZTIME (5s)
 	@scripts/fuzz.sh $(FUZZTIME)
@@ -76,7 +83,7 @@ release: ## static binaries for all platforms, with checksums, into dist/
 ci-test:
 	@scripts/ci-test.sh
 
-ci: tidy-check notices-check lint vet-cross ci-test race exact fuzz-smoke demo testnet release ## everything CI runs
+ci: tidy-check notices-check generated lint vet-cross ci-test race exact fuzz-smoke demo testnet release ## everything CI runs
 
 clean: ## remove what was built
 	rm -rf $(BIN) dist

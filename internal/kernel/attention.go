@@ -25,11 +25,19 @@ type Attention struct {
 }
 
 // ScoresLen returns the scratch that an [Attention] over positions below end needs.
-func ScoresLen(rows, heads, end int) int { return rows * heads * tiled(end) }
+func ScoresLen(rows, heads, end int) int { return rows * heads * (tiled(end) + 1) }
 
 // Attend computes a over the keys and values of h (docs/numerics.md §6). Keys and values are converted once for all rows and
 // heads, none of which depends on another. It allocates nothing.
 func (h *KVHead) Attend(a *Attention) {
+	if activeOps != nil && h.headDim%32 == 0 {
+		activeOps.attend(h, a)
+		return
+	}
+	h.attendPortable(a)
+}
+
+func (h *KVHead) attendPortable(a *Attention) {
 	stride := tiled(a.Pos + a.Rows)
 	h.scores(a, stride)
 	for u := range a.Rows * a.Heads {

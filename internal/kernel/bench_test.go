@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,26 +11,41 @@ import (
 	"github.com/shardnode/shardnode/internal/quant"
 )
 
-// BenchmarkMatMul reports weight bytes read a second for decode (one row) and prefill (64 rows), on one thread.
+// BenchmarkMatMul reports weight bytes read a second for decode (one row), from a matrix larger than the caches, and operations a
+// second for prefill (64 rows), by each path.
 func BenchmarkMatMul(b *testing.B) {
-	const rows, cols = 512, 4096
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, t := range allTypes {
-		m := randomMatrix(b, rng, t, rows, cols)
-		for _, n := range []int{1, 64} {
-			b.Run(fmt.Sprintf("%v/rows=%d", t, n), func(b *testing.B) {
-				p := NewPool(1)
-				a := NewActs(n, cols)
-				x, dst := randomFloats(rng, n*cols, 1), make([]float32, n*rows)
-				b.SetBytes(m.Bytes())
-				for b.Loop() {
-					a.Set(x, n, cols)
-					p.MatMul(dst, m, a)
+	for _, which := range supported() {
+		for _, t := range allTypes {
+			for _, n := range []int{1, 64} {
+				rows, cols := 16384, 4096
+				if n > 1 || which == generic {
+					rows = 1024
 				}
-				b.ReportMetric(2*float64(n)*rows*cols*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOP/s")
-			})
+				for _, threads := range []int{1, 2} {
+					b.Run(fmt.Sprintf("%s/%v/rows=%d/threads=%d", which, t, n, threads), func(b *testing.B) {
+						p := newPool(threads, which)
+						defer p.Close()
+						m := packed(b, p, tiledMatrix(b, rng, t, rows, cols))
+						a := NewActs(n, cols)
+						x, dst := randomFloats(rng, n*cols, 1), make([]float32, n*rows)
+						b.SetBytes(m.Bytes())
+						for b.Loop() {
+							a.Set(x, n, cols)
+							p.MatMul(dst, m, a)
+						}
+						b.ReportMetric(2*float64(n)*float64(rows)*float64(cols)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOP/s")
+					})
+				}
+			}
 		}
 	}
+}
+
+// tiledMatrix repeats 64 random rows.
+func tiledMatrix(b *testing.B, rng *rand.Rand, t quant.Type, rows, cols int) *Matrix {
+	part := randomMatrix(b, rng, t, 64, cols)
+	return newMatrix(b, t, rows, cols, bytes.Repeat(part.data, rows/64))
 }
 
 // BenchmarkRun is the cost of sharing out an empty job.
@@ -52,7 +68,7 @@ func BenchmarkAttend(b *testing.B) {
 	for pos := range n {
 		h.Put(pos, randomFloats(rng, dim, 1), randomFloats(rng, dim, 1))
 	}
-	for _, rows := range []int{1, 8} {
+	for _, rows := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
 			q := randomFloats(rng, rows*heads*dim, 1)
 			a := Attention{Dst: make([]float32, len(q)), Q: q, Stride: heads * dim, Rows: rows, Heads: heads, Pos: n - rows, Scale: 0.088, Scores: make([]float32, ScoresLen(rows, heads, n))}
@@ -73,4 +89,27 @@ func BenchmarkExp(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(x)), "ns/exp")
+}
+
+// BenchmarkPack reports weight bytes repacked a second, on two threads.
+func BenchmarkPack(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	paths := supported()
+	for _, t := range allTypes {
+		b.Run(t.String(), func(b *testing.B) {
+			p := newPool(2, paths[len(paths)-1])
+			defer p.Close()
+			m := tiledMatrix(b, rng, t, 2048, 4096)
+			b.SetBytes(m.Bytes())
+			for b.Loop() {
+				var mem Memory
+				if _, err := p.Pack(m, &mem); err != nil {
+					b.Fatal(err)
+				}
+				if err := mem.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -6,6 +6,14 @@ import "math"
 
 // SwiGLU writes silu(gate)*up to dst, which may be either of them (docs/numerics.md §8).
 func SwiGLU(dst, gate, up []float32) {
+	if activeOps != nil {
+		activeOps.swigluRow(dst, gate, up)
+		return
+	}
+	swigluPortable(dst, gate, up)
+}
+
+func swigluPortable(dst, gate, up []float32) {
 	gate, up = gate[:len(dst)], up[:len(dst)]
 	for i, g := range gate {
 		dst[i] = float32(g/(1+Exp(-g))) * up[i]
@@ -14,6 +22,14 @@ func SwiGLU(dst, gate, up []float32) {
 
 // Add adds x to dst.
 func Add(dst, x []float32) {
+	if activeOps != nil {
+		activeOps.addRow(dst, x)
+		return
+	}
+	addPortable(dst, x)
+}
+
+func addPortable(dst, x []float32) {
 	x = x[:len(dst)]
 	for i, v := range x {
 		dst[i] += v

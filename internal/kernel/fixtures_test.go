@@ -5,6 +5,7 @@ package kernel
 import (
 	"math"
 	"math/rand/v2"
+	"testing"
 
 	"pgregory.net/rapid"
 
@@ -90,4 +91,16 @@ func diff(tb rapid.TB, what string, got, want []float32) {
 			tb.Fatalf("%s: element %d is %v (%08x), want %v (%08x)", what, i, got[i], math.Float32bits(got[i]), want[i], math.Float32bits(want[i]))
 		}
 	}
+}
+
+// packed returns the matrix as the pool wants it, until the test ends.
+func packed(tb testing.TB, p *Pool, m *Matrix) *Matrix {
+	tb.Helper()
+	var mem Memory
+	m, err := p.Pack(m, &mem)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { mem.Close() })
+	return m
 }

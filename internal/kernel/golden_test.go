@@ -79,7 +79,7 @@ func goldenLines(t *testing.T) []string {
 	for _, typ := range allTypes {
 		s := stream(typ)
 		m, x := s.matrix(t, typ, 5, 512), s.floats(5*512)
-		add(product(m, x, 5, 2), "matmul/%v", typ)
+		add(product(t, m, x, 5, 2), "matmul/%v", typ)
 		row := make([]float32, 512)
 		m.EmbedRow(row, 1)
 		add(row[248:264], "row/%v", typ)

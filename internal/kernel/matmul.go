@@ -37,9 +37,9 @@ func (p *Pool) MatMul(dst []float32, m *Matrix, a *Acts) {
 	defer p.mu.Unlock()
 	rows := min(pieceBytes/m.rowBytes, m.Rows/(piecesPerThread*p.threads))
 	p.job = matMulJob{dst: dst, m: m, a: a, rows: (rows/rowTile + 1) * rowTile}
-	if isQuantized(m.Type) && !a.quantized {
-		p.run((a.rows*(a.cols/actBlock)+actPiece-1)/actPiece, p.quantize)
-		a.quantized = true
+	if height := m.tileHeight(a.rows); isQuantized(m.Type) && a.height != height {
+		a.height = height
+		p.run((a.padded()*(a.cols/actBlock)+actPiece-1)/actPiece, p.quantize)
 	}
 	p.run((m.Rows+p.job.rows-1)/p.job.rows, p.product)
 	p.job = matMulJob{} // keep nothing alive
@@ -48,12 +48,29 @@ func (p *Pool) MatMul(dst []float32, m *Matrix, a *Acts) {
 // isQuantized reports whether products with weights of type t use the int8 blocks of the activations.
 func isQuantized(t quant.Type) bool { return t != quant.F32 && t != quant.F16 && t != quant.BF16 }
 
-func (p *Pool) quantizePiece(_, i int) { p.job.a.quantizePiece(i) }
+// tileHeight returns the height of tiles that products of n activation rows are computed by: all of them where there are no panels.
+func (m *Matrix) tileHeight(n int) int {
+	if m.panels == nil || n <= 1 {
+		return max(n, 1)
+	}
+	return tileRows
+}
+
+func (p *Pool) quantizePiece(_, i int) { p.job.a.quantizePiece(i, p.ops) }
 
 // matMulPiece computes the columns of dst that belong to the i-th piece of the weight rows.
-func (p *Pool) matMulPiece(_, i int) {
+func (p *Pool) matMulPiece(worker, i int) {
 	j := &p.job
 	end := min((i+1)*j.rows, j.m.Rows)
+	switch {
+	case j.m.panels == nil:
+	case isQuantized(j.m.Type):
+		j.panelPiece(&p.out[worker], i*j.rows, end)
+		return
+	default:
+		j.floatPiece(&p.out[worker], i*j.rows, end)
+		return
+	}
 	for t := 0; t < j.a.rows; t += actTile {
 		n := min(actTile, j.a.rows-t)
 		r := i * j.rows

@@ -42,19 +42,39 @@ func TestMatMulEqualsReference(t *testing.T) {
 				} else {
 					m, x = randomMatrix(t, rng, typ, rows, cols), randomFloats(rng, n*cols, 1)
 				}
-				diff(t, "product", product(m, x, n, threads), refMatMul(m, x, n))
+				diff(t, "product", product(t, m, x, n, threads), refMatMul(m, x, n))
 			})
 		})
 	}
 }
 
-// product computes x·mᵀ with fresh memory.
-func product(m *Matrix, x []float32, n, threads int) []float32 {
-	p := NewPool(threads)
+// product computes x·mᵀ with fresh memory, by every path that this processor has, which must agree.
+func product(tb rapid.TB, m *Matrix, x []float32, n, threads int) []float32 {
+	tb.Helper()
+	var want []float32
+	for _, which := range supported() {
+		got := productBy(tb, which, m, x, n, threads)
+		if want == nil {
+			want = got
+		}
+		diff(tb, string(which), got, want)
+	}
+	return want
+}
+
+func productBy(tb rapid.TB, which path, m *Matrix, x []float32, n, threads int) []float32 {
+	tb.Helper()
+	p := newPool(threads, which)
 	defer p.Close()
+	var mem Memory
+	defer mem.Close()
+	packed, err := p.Pack(m, &mem)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	a, y := NewActs(n, m.Cols), make([]float32, n*m.Rows)
 	a.Set(x, n, m.Cols)
-	p.MatMul(y, m, a)
+	p.MatMul(y, packed, a)
 	return y
 }
 
@@ -89,7 +109,7 @@ func TestMatMulExtremes(t *testing.T) {
 					if typ == quant.F32 || typ == quant.F16 || typ == quant.BF16 {
 						m.data[0], m.data[1] = byte(h), byte(h>>8)
 					}
-					diff(t, fmt.Sprintf("%v filled with %02x, scale %04x, %d rows", typ, fill, h, n), product(m, xs, n, 1), refMatMul(m, xs, n))
+					diff(t, fmt.Sprintf("%v filled with %02x, scale %04x, %d rows", typ, fill, h, n), product(t, m, xs, n, 1), refMatMul(m, xs, n))
 				}
 			}
 		}
@@ -124,11 +144,11 @@ func TestMatMulBatch(t *testing.T) {
 			m, x := randomMatrix(t, rng, typ, rows, cols), randomFloats(rng, most*cols, 1)
 			var alone []float32
 			for i := range most {
-				alone = append(alone, product(m, x[i*cols:(i+1)*cols], 1, 1)...)
+				alone = append(alone, product(t, m, x[i*cols:(i+1)*cols], 1, 1)...)
 			}
 			for threads := 1; threads <= 4; threads++ {
 				for n := 1; n <= most; n += 1 + 5*(threads-1) {
-					diff(t, fmt.Sprintf("%d rows, %d threads", n, threads), product(m, x[:n*cols], n, threads), alone[:n*rows])
+					diff(t, fmt.Sprintf("%d rows, %d threads", n, threads), product(t, m, x[:n*cols], n, threads), alone[:n*rows])
 				}
 			}
 		})
@@ -162,7 +182,7 @@ func TestMatMulAllocatesNothing(t *testing.T) {
 		defer p.Close()
 		for _, typ := range allTypes {
 			for _, n := range []int{1, 4} {
-				m, x, y := randomMatrix(t, rng, typ, 64, 256), randomFloats(rng, n*256, 1), make([]float32, n*64)
+				m, x, y := packed(t, p, randomMatrix(t, rng, typ, 64, 256)), randomFloats(rng, n*256, 1), make([]float32, n*64)
 				a := NewActs(n, 256)
 				if allocs := testing.AllocsPerRun(20, func() {
 					a.Set(x, n, 256)
@@ -181,7 +201,7 @@ func TestActivationError(t *testing.T) {
 	const rows, cols = 256, 4096
 	rng := rand.New(rand.NewPCG(10, 10))
 	m, x := randomMatrix(t, rng, quant.Q8_0, rows, cols), randomFloats(rng, cols, 1)
-	rounded, exact := product(m, x, 1, 1), product(m.Dequantized(), x, 1, 1)
+	rounded, exact := product(t, m, x, 1, 1), product(t, m.Dequantized(), x, 1, 1)
 	var noise, signal float64
 	for i := range exact {
 		d := float64(rounded[i] - exact[i])

@@ -10,14 +10,19 @@ import (
 	"github.com/shardnode/shardnode/internal/quant"
 )
 
-// Matrix is a weight matrix in the block format of its type. It is immutable.
+// Matrix is a weight matrix in the block format of its type or, after [Pool.Pack], in panels. It is immutable.
 type Matrix struct {
 	Type quant.Type
 	Rows int // output features
 	Cols int // input features: the length of an activation row
 
 	rowBytes int
-	data     []byte // [Rows][rowBytes], not owned
+	data     []byte // [Rows][rowBytes], not owned; nil where packed
+
+	// Where packed:
+	panels []byte // [Rows/16, rounded up][16·rowBytes], not owned
+	tiles  *tiles
+	steps  int // blocks of a row
 }
 
 // NewMatrix describes data, which is kept and must not change, as a matrix: rows of cols elements in t's blocks.
@@ -36,9 +41,9 @@ func NewMatrix(t quant.Type, rows, cols int, data []byte) (*Matrix, error) {
 }
 
 // Bytes returns the size of the weights.
-func (m *Matrix) Bytes() int64 { return int64(len(m.data)) }
+func (m *Matrix) Bytes() int64 { return int64(len(m.data) + len(m.panels)) }
 
-// Dequantized returns the matrix as F32, for computing without rounding of activations. An F32 matrix is returned as it is.
+// Dequantized returns the matrix as F32, for computing without rounding of activations; it must not be packed. An F32 matrix is returned as it is.
 func (m *Matrix) Dequantized() *Matrix {
 	if m.Type == quant.F32 {
 		return m
@@ -54,7 +59,7 @@ func (m *Matrix) Dequantized() *Matrix {
 	return &Matrix{Type: quant.F32, Rows: m.Rows, Cols: m.Cols, rowBytes: 4 * m.Cols, data: data}
 }
 
-// EmbedRow dequantises one row into dst, of length Cols.
+// EmbedRow dequantises one row into dst, of length Cols. The matrix must not be packed.
 func (m *Matrix) EmbedRow(dst []float32, row int) {
 	if err := quant.Dequantize(m.Type, dst[:m.Cols], m.row(row)); err != nil {
 		panic(err) // NewMatrix has checked type and size

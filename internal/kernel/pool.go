@@ -20,6 +20,8 @@ const (
 // run one after the other.
 type Pool struct {
 	threads  int
+	path     path
+	ops      *ops                // nil where the path has none
 	product  func(worker, i int) // matMulPiece, bound once so that a product allocates nothing
 	quantize func(worker, i int)
 	wake     chan struct{} // a token wakes one parked worker; closed by Close
@@ -34,14 +36,17 @@ type Pool struct {
 	parked  atomic.Int64 // workers that wait for a token, or are about to
 	closed  atomic.Bool
 
-	mu  sync.Mutex // held for the length of a job
-	job matMulJob  // guarded by mu
+	mu  sync.Mutex                      // held for the length of a job
+	job matMulJob                       // guarded by mu
+	out [][tileRows * panelRows]float32 // [threads] results of a tile, each its worker's
 }
 
 // NewPool returns a pool of that many threads, at least one. The caller of a job is one of them, the others are started here.
-func NewPool(threads int) *Pool {
+func NewPool(threads int) *Pool { return newPool(threads, active) }
+
+func newPool(threads int, which path) *Pool {
 	threads = max(threads, 1)
-	p := &Pool{threads: threads, wake: make(chan struct{}, threads)}
+	p := &Pool{threads: threads, path: which, ops: opsOf(which), out: make([][tileRows * panelRows]float32, threads), wake: make(chan struct{}, threads)}
 	p.product, p.quantize = p.matMulPiece, p.quantizePiece
 	for w := 1; w < threads; w++ {
 		p.workers.Go(func() { p.work(w) })

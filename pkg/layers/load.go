@@ -15,8 +15,9 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// Load makes a range of layers ready. Matrices refer to the file's bytes, which must stay mapped as long as the model lives (in the all-F32 mode
-// they are copies); tensors of other layers are never touched.
+// Load makes a range of layers ready. Matrices refer to the file's bytes, which must stay mapped as long as the model lives, or are
+// copies of them: as the processor's kernels want them, or as F32. The pages of what was copied are given back; tensors of other layers are
+// never touched.
 func Load(f *gguf.File, cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
 	total, err := PlanBytes(f, cfg, r)
 	if err != nil {
@@ -40,12 +41,17 @@ func Load(f *gguf.File, cfg *Config, r protocol.LayerRange, opt Options) (*Model
 		return nil, fmt.Errorf("load layers %s: %w", r, err)
 	}
 	l := &loader{file: f, f32: opt.F32, progress: opt.Progress, total: total, mapped: map[string]bool{}}
+	m.pool = kernel.NewPool(max(1, opt.Threads))
+	l.pool, l.memory = m.pool, &m.memory
 	m.load(l)
 	if l.err != nil {
+		m.Close()
 		return nil, fmt.Errorf("load layers %s: %w", r, l.err)
 	}
+	for _, t := range l.copied { // a fault near a tensor may have mapped parts of it again
+		f.Release(t)
+	}
 	m.bytes = l.held
-	m.pool = kernel.NewPool(max(1, opt.Threads))
 	m.newScratch()
 	return m, nil
 }
@@ -54,7 +60,7 @@ func Load(f *gguf.File, cfg *Config, r protocol.LayerRange, opt Options) (*Model
 func (m *Model) load(l *loader) {
 	c := &m.cfg
 	if m.First() {
-		m.embedding = l.mappedMatrix("token_embd.weight", c.Vocab, c.Hidden)
+		m.embedding = l.embedding("token_embd.weight", c.Vocab, c.Hidden)
 	}
 	for i := m.layers.From; i < m.layers.To; i++ {
 		m.blocks = append(m.blocks, l.llamaBlock(c, i))
@@ -92,10 +98,13 @@ func (l *loader) llamaBlock(c *Config, i int) llamaWeights {
 type loader struct {
 	file     *gguf.File
 	f32      bool
+	pool     *kernel.Pool
+	memory   *kernel.Memory // of packed matrices
 	progress func(done, total int64)
-	mapped   map[string]bool // tensors that a matrix refers to
-	held     int64           // bytes of weights, mapped or copied
-	read     int64           // bytes of the file made ready
+	mapped   map[string]bool // tensors that the embedding refers to
+	copied   []*gguf.Tensor
+	held     int64 // bytes of weights, mapped or copied
+	read     int64 // bytes of the file made ready
 	total    int64
 	err      error
 }
@@ -133,48 +142,57 @@ func shape[T uint64 | int](dims []T) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(dims), " ", " x "), "[]")
 }
 
-// mappedMatrix refers to the file's bytes, in every mode.
-func (l *loader) mappedMatrix(name string, rows, cols int) *kernel.Matrix {
-	t := l.tensor(name, cols, rows)
-	if t == nil {
-		return nil
-	}
-	m, err := kernel.NewMatrix(t.Type, rows, cols, l.file.Data(t))
-	if err != nil {
-		l.err = fmt.Errorf("tensor %q: %w", name, err)
-		return nil
-	}
-	if !l.mapped[name] {
+// embedding refers to the file's bytes, in every mode: of its pages, those of the tokens met come into memory.
+func (l *loader) embedding(name string, rows, cols int) *kernel.Matrix {
+	t, m := l.original(name, rows, cols)
+	if m != nil {
 		l.mapped[name] = true
 		l.count(t, int64(t.Size))
 	}
 	return m
 }
 
-// matrix is a factor of matrix products: mapped or, in the all-F32 mode, a copy.
+// matrix is a factor of matrix products.
 func (l *loader) matrix(name string, rows, cols int) *kernel.Matrix {
-	if !l.f32 {
-		return l.mappedMatrix(name, rows, cols)
-	}
-	t := l.tensor(name, cols, rows)
-	if t == nil {
+	t, file := l.original(name, rows, cols)
+	if file == nil {
 		return nil
 	}
-	m, err := kernel.NewMatrix(t.Type, rows, cols, l.file.Data(t))
+	m := file
+	if l.f32 {
+		m = file.Dequantized()
+	}
+	held := m.Bytes()
+	packed, err := l.pool.Pack(m, l.memory)
 	if err != nil {
 		l.err = fmt.Errorf("tensor %q: %w", name, err)
 		return nil
 	}
-	m = m.Dequantized()
-	if l.mapped[name] {
-		l.held += m.Bytes() // read and counted as the embedding
-		return m
+	switch {
+	case !l.mapped[name]:
+		if packed != file {
+			l.file.Release(t) // at once, so that two copies of the range never are in memory
+			l.copied = append(l.copied, t)
+		}
+		l.count(t, held)
+	case l.f32: // read and counted as the embedding
+		l.held += held
 	}
-	if t.Type != quant.F32 { // which is not copied
-		l.file.Release(t)
+	return packed
+}
+
+// original is the matrix as the file has it.
+func (l *loader) original(name string, rows, cols int) (*gguf.Tensor, *kernel.Matrix) {
+	t := l.tensor(name, cols, rows)
+	if t == nil {
+		return nil, nil
 	}
-	l.count(t, m.Bytes())
-	return m
+	m, err := kernel.NewMatrix(t.Type, rows, cols, l.file.Data(t))
+	if err != nil {
+		l.err = fmt.Errorf("tensor %q: %w", name, err)
+		return nil, nil
+	}
+	return t, m
 }
 
 func (l *loader) vector(name string, n int) []float32 {

@@ -37,7 +37,8 @@ type Model struct {
 	bytes     int64          // of weights held
 
 	pool    *kernel.Pool
-	scratch scratch // of the step under way
+	memory  kernel.Memory // of packed weights
+	scratch scratch       // of the step under way
 }
 
 // Config returns the model's shape. The caller must not change it.
@@ -67,5 +68,8 @@ func (m *Model) Numerics(wire protocol.DType) string {
 	return contract + "/kv-" + kv + "/wire-" + wire.String()
 }
 
-// Close ends the compute threads. The model must not be used any more.
-func (m *Model) Close() { m.pool.Close() }
+// Close ends the compute threads and gives the weights' memory back. The model must not be used any more.
+func (m *Model) Close() {
+	m.pool.Close()
+	_ = m.memory.Close() // unmapping what was mapped cannot fail, and nothing could be done
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/models"
 	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -36,9 +37,13 @@ func TestResidentBytes(t *testing.T) {
 	resident := residentBytes(t, path)
 	// A fault may map a huge page of the page cache, 2 MiB, around what was touched: one for the metadata, one at each end of the layers.
 	limit := plan + 3*2<<20
+	least := plan / 2
+	if kernel.Path() != "generic" { // matrices are repacked in memory of their own, and what is left are the metadata
+		least, limit = 0, 2*2<<20
+	}
 	t.Logf("%d bytes resident, %d planned, %d in the file", resident, plan, len(models.Demo()))
-	if resident < plan/2 || resident > limit {
-		t.Errorf("%d bytes of the mapping are resident, want about %d and at most %d", resident, plan, limit)
+	if resident < least || resident > limit {
+		t.Errorf("%d bytes of the mapping are resident, want %d to %d", resident, least, limit)
 	}
 }
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// tile is the state of a routine that multiplies a panel of 16 weight rows with a tile of activation rows.
+type tile struct {
+	format
+	rows                  int
+	dst, w, q, d, s, sum_ Register
+	left                  Register
+}
+
+const signature = "func(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)"
+
+// begin declares the routine and loads its arguments.
+func begin(path string, f format, rows int) *tile {
+	TEXT(fmt.Sprintf("tile%s%sx%d", path, f.name, rows), NOSPLIT, signature)
+	Pragma("noescape")
+	Doc(fmt.Sprintf("tile%s%sx%d multiplies a panel of %s with %d activation rows: quantRow is the reference.", path, f.name, rows, f.name, rows))
+	arg := func(name string) Register { return Load(Param(name), GP64()) }
+	return &tile{format: f, rows: rows, dst: arg("dst"), w: arg("w"), q: arg("q"), d: arg("d"), s: arg("s"), sum_: arg("sum"), left: arg("steps")}
+}
+
+// advance moves the pointers to the next turn.
+func (t *tile) advance() {
+	n := t.blocks() * t.rows
+	ADDQ(U32(t.step()), t.w)
+	ADDQ(U32(32*n), t.q)
+	ADDQ(U32(4*n), t.d)
+	if t.min {
+		ADDQ(U32(4*n), t.s)
+	}
+	if t.offset != 0 {
+		ADDQ(U32(12*n), t.sum_)
+	}
+}
+
+// Operands of block b and activation row i.
+func (t *tile) quad(b, i, k int) Mem { return Mem{Base: t.q, Disp: (b*t.rows+i)*32 + 4*k} }
+func (t *tile) scale(b, i int) Mem   { return Mem{Base: t.d, Disp: (b*t.rows + i) * 4} }
+func (t *tile) sums(b, i int) Mem    { return Mem{Base: t.s, Disp: (b*t.rows + i) * 4} }
+func (t *tile) count(b, part, i int) Mem {
+	return Mem{Base: t.sum_, Disp: ((b*3+part)*t.rows + i) * 4}
+}
+func (t *tile) weights(at int) Mem { return Mem{Base: t.w, Disp: at} }

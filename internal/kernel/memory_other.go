@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !linux
+
+package kernel
+
+func mapMemory(n int) ([]byte, error) { return make([]byte, n), nil }
+
+func unmapMemory([]byte) error { return nil }

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+
+package kernel
+
+import (
+	"encoding/binary"
+
+	"github.com/shardnode/shardnode/internal/quant"
+)
+
+// panelRows is the number of weight rows that lie interleaved in a panel: lanes of the widest vector.
+const panelRows = 16
+
+// Pack returns the matrix repacked for the pool's path, in memory taken from mem: panels of 16 rows, interleaved so that a vector
+// holds one number, or four bytes, of each row. It takes as many bytes as the original (rows rounded up to 16), to which it
+// does not refer. Where the path has no use for panels, the matrix is returned as it is.
+//
+// Floats lie column by column. For each block of 32 columns, or of 256 of a K-quant, a panel has the 16 f16 scales, the 16 f16 minima if there are any, packed
+// scales of sub-blocks, then quads of four columns, a dword for each row. Nibbles of quad k+4 lie above those of quad k. Bits
+// beyond the nibble lie before them, those of quad k in place k of each byte.
+func (p *Pool) Pack(m *Matrix, mem *Memory) (*Matrix, error) {
+	t := tilesOf(p.path, m.Type)
+	if t == nil || m.panels != nil {
+		return m, nil
+	}
+	panels := (m.Rows + panelRows - 1) / panelRows
+	size := panelRows * m.rowBytes
+	b, err := mem.alloc(panels * size)
+	if err != nil {
+		return nil, err
+	}
+	p.Run(panels, func(_, i int) { m.packPanel(b[i*size:][:size], i*panelRows) })
+	format, _ := quant.Lookup(m.Type)
+	return &Matrix{Type: m.Type, Rows: m.Rows, Cols: m.Cols, rowBytes: m.rowBytes, panels: b, tiles: t, steps: m.Cols / format.BlockElems}, nil
+}
+
+// packPanel writes rows r to r+15 to dst.
+func (m *Matrix) packPanel(dst []byte, r int) {
+	format, _ := quant.Lookup(m.Type)
+	step := panelRows * format.BlockBytes
+	for i := range min(panelRows, m.Rows-r) {
+		row := m.row(r + i)
+		switch m.Type {
+		case quant.F32:
+			for k := range m.Cols {
+				putQuad(dst, i, k, quad(row, k))
+			}
+			continue
+		case quant.F16, quant.BF16:
+			for k := range m.Cols {
+				binary.LittleEndian.PutUint16(dst[32*k+2*i:], binary.LittleEndian.Uint16(row[2*k:]))
+			}
+			continue
+		}
+		for n := 0; len(row) > 0; n++ {
+			packBlock(dst[n*step:][:step], m.Type, row[:format.BlockBytes], i)
+			row = row[format.BlockBytes:]
+		}
+	}
+}
+
+// packBlock writes a block of row i of a panel of quantised weights.
+func packBlock(dst []byte, t quant.Type, src []byte, i int) {
+	switch t {
+	case quant.Q8_0:
+		copy(dst[2*i:], src[:2])
+		for k := range 8 {
+			putQuad(dst[32:], i, k, quad(src[2:], k)^0x80808080)
+		}
+	case quant.Q4_0:
+		copy(dst[2*i:], src[:2])
+		packNibbles(dst[32:], src[2:], i)
+	case quant.Q4_1:
+		copy(dst[2*i:], src[:2])
+		copy(dst[32+2*i:], src[2:4])
+		packNibbles(dst[64:], src[4:], i)
+	case quant.Q5_0:
+		copy(dst[2*i:], src[:2])
+		putQuad(dst[32:], i, 0, fifths(src[2:]))
+		packNibbles(dst[32+64:], src[6:], i)
+	case quant.Q5_1:
+		copy(dst[2*i:], src[:2])
+		copy(dst[32+2*i:], src[2:4])
+		putQuad(dst[64:], i, 0, fifths(src[4:]))
+		packNibbles(dst[64+64:], src[8:], i)
+	case quant.Q4_K:
+		packK(dst, src, i)
+		for j := range spanBlocks {
+			packHalfBytes(dst[256+256*j:], src[16+j/2*32:], 4*(j&1), i)
+		}
+	case quant.Q5_K:
+		packK(dst, src, i)
+		for j := range spanBlocks {
+			to := dst[256+(64+256)*j:]
+			putQuad(to, i, 0, gather(src[16:], 8, j, 1, 0x01010101))
+			packHalfBytes(to[64:], src[48+j/2*32:], 4*(j&1), i)
+		}
+	case quant.Q6_K:
+		copy(dst[2*i:], src[208:210])
+		for k, s := range src[192:208] {
+			dst[32+16*k+i] = s
+		}
+		for j := range spanBlocks {
+			low, high := src[j/4*64+j%2*32:], src[128+j/4*32:]
+			to := dst[32+256+(128+256)*j:]
+			putQuad(to, i, 0, gather(high, 4, j%4*2, 2, 0x03030303))
+			putQuad(to, i, 1, gather(high[16:], 4, j%4*2, 2, 0x03030303))
+			packHalfBytes(to[128:], low, j%4/2*4, i)
+		}
+	}
+}
+
+// packK writes scales and minima of a Q4_K or Q5_K block.
+func packK(dst, src []byte, i int) {
+	copy(dst[2*i:], src[:2])
+	copy(dst[32+2*i:], src[2:4])
+	for k := range 3 {
+		putQuad(dst[64:], i, k, quad(src[4:], k))
+	}
+}
+
+// packNibbles writes 16 bytes that are in the panel's order already.
+func packNibbles(dst, src []byte, i int) {
+	for k := range 4 {
+		putQuad(dst, i, k, quad(src, k))
+	}
+}
+
+// packHalfBytes takes the nibbles at shift of 32 bytes.
+func packHalfBytes(dst, src []byte, shift, i int) {
+	for k := range 4 {
+		putQuad(dst, i, k, quad(src, k)>>shift&0x0f0f0f0f|quad(src, k+4)>>shift&0x0f0f0f0f<<4)
+	}
+}
+
+// fifths spreads 32 bits, of columns in order, so that those of quad k are bits k of the four bytes.
+func fifths(src []byte) (v uint32) {
+	bits := quad(src, 0)
+	for k := range 8 {
+		v |= (bits >> (4 * k) & 15 * 0x00204081 & 0x01010101) << k
+	}
+	return v
+}
+
+// gather moves the bits at shift of n quads, width to a byte, side by side.
+func gather(src []byte, n, shift, width int, mask uint32) (v uint32) {
+	for k := range n {
+		v |= quad(src, k) >> shift & mask << (width * k)
+	}
+	return v
+}
+
+func quad(src []byte, k int) uint32          { return binary.LittleEndian.Uint32(src[4*k:]) }
+func putQuad(dst []byte, i, k int, v uint32) { binary.LittleEndian.PutUint32(dst[64*k+4*i:], v) }

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/shardnode/shardnode/internal/quant"
+)
+
+// TestPanelsEqualPortable goes through every path, type and kind of shape. All memory ends at a page that must not be touched.
+func TestPanelsEqualPortable(t *testing.T) {
+	t.Parallel()
+	for _, which := range supported()[1:] {
+		for _, typ := range allTypes {
+			t.Run(fmt.Sprintf("%s/%v", which, typ), func(t *testing.T) {
+				t.Parallel()
+				format, _ := quant.Lookup(typ)
+				widths := []int{format.BlockElems, 2 * format.BlockElems, 3 * format.BlockElems}
+				if format.BlockElems == 1 {
+					widths = []int{1, 2, 3, 4, 5, 7, 67}
+				}
+				rng := rand.New(rand.NewPCG(12, uint64(typ)))
+				for rows := 1; rows <= 70; rows++ {
+					for _, cols := range widths {
+						for _, n := range []int{1, 2 + rows%8} {
+							m := wildMatrix(t, rng, typ, rows, cols)
+							if rows%2 == 0 {
+								m = randomMatrix(t, rng, typ, rows, cols)
+							}
+							samePanels(t, which, m, randomFloats(rng, n*cols, 1), n, 1+rows%4)
+						}
+					}
+				}
+				for _, n := range []int{2, 3, 4, 5, 6, 7, 8, 9, 16, 64} {
+					for threads := 1; threads <= 4; threads++ {
+						m := randomMatrix(t, rng, typ, 37, 512)
+						samePanels(t, which, m, randomFloats(rng, n*512, 1), n, threads)
+					}
+				}
+			})
+		}
+	}
+}
+
+// samePanels computes a product in guarded memory and compares it with the portable one.
+func samePanels(t *testing.T, which path, m *Matrix, x []float32, n, threads int) {
+	t.Helper()
+	want := productBy(t, generic, m, x, n, 1)
+	p := newPool(threads, which)
+	defer p.Close()
+	var mem Memory
+	defer mem.Close()
+	w, err := p.Pack(m, &mem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := NewActs(n, m.Cols)
+	w.panels, x = guardedCopy(t, w.panels), guardedCopy(t, x)
+	a.q, a.d, a.s, a.sum = guardedCopy(t, a.q), guardedCopy(t, a.d), guardedCopy(t, a.s), guardedCopy(t, a.sum)
+	for i := range a.d { // what earlier activations may have left
+		a.d[i], a.s[i], a.sum[i] = 1e30, 1e30, 1<<30
+	}
+	y := guarded[float32](t, n*m.Rows)
+	for range 2 {
+		a.Set(x, n, m.Cols)
+		p.MatMul(y, w, a)
+	}
+	diff(t, fmt.Sprintf("%s, %v, %d rows of %d, %d activation rows, %d threads", which, m.Type, m.Rows, m.Cols, n, threads), y, want)
+}
+
+// TestEveryPair has each value of a byte of weights, of both nibbles and all fifth bits, beside each value of an activation.
+func TestEveryPair(t *testing.T) {
+	t.Parallel()
+	for _, which := range supported()[1:] {
+		for _, typ := range allTypes[3:] {
+			t.Run(fmt.Sprintf("%s/%v", which, typ), func(t *testing.T) {
+				t.Parallel()
+				m := wildMatrix(t, rand.New(rand.NewPCG(0, 0)), typ, 256, quant.SuperBlock)
+				for r := range m.Rows {
+					row := m.row(r)
+					for i := range row {
+						row[i] = byte(r)
+					}
+				}
+				setScales(m, 0x3c00, 0x3400)
+				// Activations of one value v, which is ±127 times the scale unless a larger one is beside it.
+				var x []float32
+				for v := -127; v <= 127; v++ {
+					for i := range m.Cols {
+						f := float32(v)
+						if i%32 == v&31 {
+							f = 127 - 254*float32(i/32&1)
+						}
+						x = append(x, f)
+					}
+				}
+				samePanels(t, which, m, x, 255, 2)
+			})
+		}
+	}
+}
+
+func TestChoosePath(t *testing.T) {
+	t.Parallel()
+	all := []path{generic, avx2, avx512}
+	for _, c := range []struct {
+		want  string
+		paths []path
+		get   path
+	}{
+		{"", all, avx512},
+		{"", all[:2], avx2},
+		{"", all[:1], generic},
+		{"generic", all, generic},
+		{"avx2", all, avx2},
+		{"avx512", all, avx512},
+	} {
+		if got, err := choose(c.want, c.paths); got != c.get || err != nil {
+			t.Errorf("choose(%q) of %v = %s, %v, want %s", c.want, c.paths, got, err, c.get)
+		}
+	}
+	for _, want := range []string{"avx512", "sse", "AVX2"} {
+		if _, err := choose(want, all[:2]); err == nil || !strings.Contains(err.Error(), "SHARDNODE_CPU="+want) || !strings.Contains(err.Error(), "[generic avx2]") {
+			t.Errorf("choose(%q) of %v: error %v", want, all[:2], err)
+		}
+	}
+}
+
+// TestFifths compares with the plain way.
+func TestFifths(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(13, 13))
+	for range 100 {
+		bits := rng.Uint32()
+		var want uint32
+		for i := range 32 {
+			want |= bits >> i & 1 << (8*(i%4) + i/4)
+		}
+		if got := fifths(binary.LittleEndian.AppendUint32(nil, bits)); got != want {
+			t.Fatalf("fifths of %08x = %08x, want %08x", bits, got, want)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	var m Memory
+	var all [][]byte
+	for i, n := range []int{1, 64, 65, chunkBytes, 100, chunkBytes + 1, 3} {
+		b, err := m.alloc(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b) != n || cap(b) != n {
+			t.Fatalf("%d bytes of %d, want %d", len(b), cap(b), n)
+		}
+		b[0], b[n-1] = byte(i+1), byte(i+1)
+		all = append(all, b)
+	}
+	for i, b := range all {
+		if b[0] != byte(i+1) || b[len(b)-1] != byte(i+1) {
+			t.Errorf("allocation %d was overwritten", i)
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"slices"
+)
+
+// path is a set of implementations. All give the same bits.
+type path string
+
+const (
+	generic path = "generic" // portable Go: the specification
+	avx2    path = "avx2"    // with FMA and F16C
+	avx512  path = "avx512"  // with VNNI
+)
+
+// active is the path of new pools, chosen when the program starts.
+var active = mustChoose(os.Getenv("SHARDNODE_CPU"))
+
+// Path names the implementation in use: "generic", "avx2" or "avx512". It is the best that the processor has, or what the environment
+// variable SHARDNODE_CPU asks for.
+func Path() string { return string(active) }
+
+// mustChoose panics where the environment asks for what the processor cannot do: a slower path taken silently would be worse.
+func mustChoose(want string) path {
+	p, err := choose(want, supported())
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// choose returns the wanted path, or the last, the best, of those there are.
+func choose(want string, paths []path) (path, error) {
+	if want == "" {
+		return paths[len(paths)-1], nil
+	}
+	if !slices.Contains(paths, path(want)) {
+		return "", fmt.Errorf("SHARDNODE_CPU=%s: this program and processor have %v: choose one of these or unset the variable", want, paths)
+	}
+	return path(want), nil
+}

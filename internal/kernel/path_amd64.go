@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+
+//go:build amd64 && !purego
+
+package kernel
+
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/shardnode/shardnode/internal/quant"
+)
+
+//go:generate go run -C _gen . -out ../tile_amd64.s -stubs ../tile_amd64.go -pkg kernel
+
+// supported returns the paths that this processor has, the best last.
+func supported() []path {
+	paths := []path{generic}
+	x := &cpu.X86
+	if x.HasAVX2 && x.HasFMA && x.HasF16C {
+		paths = append(paths, avx2)
+	}
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasFMA && x.HasF16C {
+		paths = append(paths, avx512)
+	}
+	return paths
+}
+
+// tilesOf returns the routines of a path for weights of type t; nil where there are none.
+func tilesOf(p path, t quant.Type) *tiles {
+	switch p {
+	case avx2:
+		return tilesAVX2[t]
+	case avx512:
+		return tilesAVX512[t]
+	default:
+		return nil
+	}
+}
+
+// opsOf returns the routines of a path for all else; nil where there are none.
+func opsOf(p path) *ops {
+	if p == generic {
+		return nil
+	}
+	return &opsAVX2 // on processors known so far wider vectors gain nothing here
+}
+
+var opsAVX2 = ops{
+	quantize: quantizeAVX2,
+	softmax:  softmaxAVX2,
+	swiglu:   swigluAVX2,
+	squares:  squaresAVX2,
+	norm:     normAVX2,
+	add:      addAVX2,
+	kv16:     kvOps{queries: scoresQueriesF16AVX2, tiles: scoresTilesF16AVX2, mix4: mix4F16AVX2, mix1: mix1F16AVX2},
+	kv32:     kvOps{queries: scoresQueriesF32AVX2, tiles: scoresTilesF32AVX2, mix4: mix4F32AVX2, mix1: mix1F32AVX2},
+}
+
+var tilesAVX2 = map[quant.Type]*tiles{
+	quant.Q8_0: {one: tileAVX2Q8_0x1, four: tileAVX2Q8_0x4},
+	quant.Q4_0: {one: tileAVX2Q4_0x1, four: tileAVX2Q4_0x4},
+	quant.Q4_1: {one: tileAVX2Q4_1x1, four: tileAVX2Q4_1x4},
+	quant.Q5_0: {one: tileAVX2Q5_0x1, four: tileAVX2Q5_0x4},
+	quant.Q5_1: {one: tileAVX2Q5_1x1, four: tileAVX2Q5_1x4},
+	quant.Q4_K: {one: tileAVX2Q4_Kx1, four: tileAVX2Q4_Kx4},
+	quant.Q5_K: {one: tileAVX2Q5_Kx1, four: tileAVX2Q5_Kx4},
+	quant.Q6_K: {one: tileAVX2Q6_Kx1, four: tileAVX2Q6_Kx4},
+	quant.F32:  {floatOne: tileAVX2F32x1, floatFour: tileAVX2F32x4},
+	quant.F16:  {floatOne: tileAVX2F16x1, floatFour: tileAVX2F16x4},
+	quant.BF16: {floatOne: tileAVX2BF16x1, floatFour: tileAVX2BF16x4},
+}
+
+var tilesAVX512 = map[quant.Type]*tiles{
+	quant.Q8_0: {one: tileAVX512Q8_0x1, four: tileAVX512Q8_0x4},
+	quant.Q4_0: {one: tileAVX512Q4_0x1, four: tileAVX512Q4_0x4},
+	quant.Q4_1: {one: tileAVX512Q4_1x1, four: tileAVX512Q4_1x4},
+	quant.Q5_0: {one: tileAVX512Q5_0x1, four: tileAVX512Q5_0x4},
+	quant.Q5_1: {one: tileAVX512Q5_1x1, four: tileAVX512Q5_1x4},
+	quant.Q4_K: {one: tileAVX512Q4_Kx1, four: tileAVX512Q4_Kx4},
+	quant.Q5_K: {one: tileAVX512Q5_Kx1, four: tileAVX512Q5_Kx4},
+	quant.Q6_K: {one: tileAVX512Q6_Kx1, four: tileAVX512Q6_Kx4},
+	quant.F32:  {floatOne: tileAVX512F32x1, floatFour: tileAVX512F32x4},
+	quant.F16:  {floatOne: tileAVX512F16x1, floatFour: tileAVX512F16x4},
+	quant.BF16: {floatOne: tileAVX512BF16x1, floatFour: tileAVX512BF16x4},
+}

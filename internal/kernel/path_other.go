@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !amd64 || purego
+
+package kernel
+
+import "github.com/shardnode/shardnode/internal/quant"
+
+func supported() []path { return []path{generic} }
+
+func tilesOf(path, quant.Type) *tiles { return nil }
+
+func opsOf(path) *ops { return nil }
