@@ -16,6 +16,8 @@ var (
 	mdFence    = regexp.MustCompile("(?ms)^```.*?^```")
 	makeCall   = regexp.MustCompile("`make ([a-z0-9-]+)[` ]")
 	makeTarget = regexp.MustCompile(`(?m)^([a-z0-9-]+):(?:[^=]|$)`)
+	testName   = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]*)(…?)`")
+	testFunc   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]*)\(`)
 	notInID    = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
@@ -66,6 +68,24 @@ func TestMakeTargets(t *testing.T) {
 		for _, m := range makeCall.FindAllStringSubmatch(read(t, doc), -1) {
 			if !slices.Contains(targets, m[1]) {
 				t.Errorf("%s tells to run make %s: the Makefile has no such target", doc, m[1])
+			}
+		}
+	}
+}
+
+// TestTestNames: a test that a document calls upon exists. A name that ends in … stands for all that begin so.
+func TestTestNames(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for _, path := range files(t, "_test.go") {
+		for _, m := range testFunc.FindAllStringSubmatch(read(t, path), -1) {
+			names = append(names, m[1])
+		}
+	}
+	for _, doc := range documents(t) {
+		for _, m := range testName.FindAllStringSubmatch(read(t, doc), -1) {
+			if !slices.ContainsFunc(names, func(n string) bool { return n == m[1] || m[2] != "" && strings.HasPrefix(n, m[1]) }) {
+				t.Errorf("%s calls upon %s: there is no such test", doc, m[1])
 			}
 		}
 	}
