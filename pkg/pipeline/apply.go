@@ -29,7 +29,7 @@ func (s *PipelineState) Apply(now time.Time, e Event) []Effect {
 	case EventCancel:
 		return s.fail(-1, e.Err)
 	case EventTick:
-		if now.After(s.deadline) {
+		if !now.Before(s.deadline) {
 			return s.fail(s.awaited(), fmt.Errorf("no answer in %s", s.cfg.StepTimeout))
 		}
 		return nil

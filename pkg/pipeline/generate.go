@@ -32,9 +32,6 @@ type Observer struct {
 	Step   func(hops []protocol.HopTiming)    // a step has passed all hops
 }
 
-// tick is how often deadlines are looked at.
-const tick = 250 * time.Millisecond
-
 // Generate runs one generation to its end: it opens the session at every hop, drives the state, and closes the session
 // everywhere before it returns, also on error and when ctx ends. The report is never nil once the hops were tried.
 func Generate(ctx context.Context, d Dialer, cfg Config, req protocol.InferenceRequest, obs Observer) (*PipelineState, error) {
@@ -77,16 +74,17 @@ type received struct {
 }
 
 func (g *generation) run(ctx context.Context) {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	deadline := time.NewTimer(time.Hour)
+	defer deadline.Stop()
 	openCtx, stopOpening := context.WithCancel(ctx)
 	defer stopOpening()
 	g.do(openCtx, g.state.Apply(time.Now(), EventStart{}))
 	for g.state.Phase() != PhaseDone && g.state.Phase() != PhaseFailed {
 		var event Event
+		deadline.Reset(time.Until(g.state.Deadline()))
 		select {
 		case event = <-g.events:
-		case <-ticker.C:
+		case <-deadline.C:
 			event = EventTick{}
 		case <-ctx.Done():
 			event = EventCancel{Err: context.Cause(ctx)}

@@ -152,6 +152,9 @@ func (s *PipelineState) OpenFrame(i int) *protocol.Open {
 // Phase returns how far the generation is.
 func (s *PipelineState) Phase() Phase { return s.phase }
 
+// Deadline is when the driver must apply an [EventTick] at the latest.
+func (s *PipelineState) Deadline() time.Time { return s.deadline }
+
 // Generated returns the tokens so far. The caller must not change them.
 func (s *PipelineState) Generated() []protocol.TokenID { return s.generated }
 

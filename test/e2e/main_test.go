@@ -13,8 +13,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -65,6 +67,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup:               setup,
 		RequireExplicitExec: true,
+		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":  cmdAwait,
 			"ends":   cmdEnds,
@@ -82,6 +85,14 @@ func TestScripts(t *testing.T) {
 			"until":  cmdUntil,
 		},
 	})
+}
+
+// condition knows [hup]: SIGHUP reaches the programs. Under nohup it does not, and they inherit that.
+func condition(name string) (bool, error) {
+	if name == "hup" {
+		return !signal.Ignored(syscall.SIGHUP), nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
 }
 
 // inherited are the variables that background programs get from the script.
