@@ -26,14 +26,13 @@ func TestPanelsEqualPortable(t *testing.T) {
 				}
 				rng := rand.New(rand.NewPCG(12, uint64(typ)))
 				for rows := 1; rows <= 70; rows++ {
-					for _, cols := range widths {
-						for _, n := range []int{1, 2 + rows%8} {
-							m := wildMatrix(t, rng, typ, rows, cols)
-							if rows%2 == 0 {
-								m = randomMatrix(t, rng, typ, rows, cols)
-							}
-							samePanels(t, which, m, randomFloats(rng, n*cols, 1), n, 1+rows%4)
+					cols := widths[rows%len(widths)]
+					for _, n := range []int{1, 2 + rows%8} {
+						m := wildMatrix(t, rng, typ, rows, cols)
+						if rows%2 == 0 {
+							m = randomMatrix(t, rng, typ, rows, cols)
 						}
+						samePanels(t, which, m, randomFloats(rng, n*cols, 1), n, 1+rows%4)
 					}
 				}
 				for _, n := range []int{2, 3, 4, 5, 6, 7, 8, 9, 16, 64} {

@@ -43,6 +43,21 @@ func (t *tile) advance() {
 	}
 }
 
+// ahead is how far weights are fetched before their use: with a K-quant's turn of several kilobytes, the processor does not see by itself
+// that they are read in order.
+const ahead = 4096
+
+// fetch asks for the cache lines that lie ahead of block b of a turn.
+func (t *tile) fetch(b int) {
+	from, to := t.head()+b*t.block(), t.head()+(b+1)*t.block()
+	if b == 0 {
+		from = 0
+	}
+	for at := (from + 63) / 64 * 64; at < to; at += 64 {
+		PREFETCHT0(t.weights(at + ahead))
+	}
+}
+
 // Operands of block b and activation row i.
 func (t *tile) quad(b, i, k int) Mem { return Mem{Base: t.q, Disp: (b*t.rows+i)*32 + 4*k} }
 func (t *tile) scale(b, i int) Mem   { return Mem{Base: t.d, Disp: (b*t.rows + i) * 4} }

@@ -41,6 +41,9 @@ func tile512(f format, rows int) {
 		VCVTPH2PS(t.weights(32), m)
 	}
 	for b := range f.blocks() {
+		if rows == 1 {
+			t.fetch(b)
+		}
 		g.multiply(b, d, m)
 	}
 	t.advance()
