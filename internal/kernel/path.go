@@ -17,21 +17,16 @@ const (
 	avx512  path = "avx512"  // with VNNI
 )
 
-// active is the path of new pools, chosen when the program starts.
-var active = mustChoose(os.Getenv("SHARDNODE_CPU"))
+// active is the path of new pools, chosen when the program starts; generic where errPath says that the environment asks for what there is not.
+var active, errPath = choose(os.Getenv("SHARDNODE_CPU"), supported())
 
 // Path names the implementation in use: "generic", "avx2" or "avx512". It is the best that the processor has, or what the environment
 // variable SHARDNODE_CPU asks for.
 func Path() string { return string(active) }
 
-// mustChoose panics where the environment asks for what the processor cannot do: a slower path taken silently would be worse.
-func mustChoose(want string) path {
-	p, err := choose(want, supported())
-	if err != nil {
-		panic(err)
-	}
-	return p
-}
+// PathError tells programs, before they compute, that SHARDNODE_CPU asks for what this program or processor does not have. A slower path
+// taken silently would be worse: [NewPool] panics then.
+func PathError() error { return errPath }
 
 // choose returns the wanted path, or the last, the best, of those there are.
 func choose(want string, paths []path) (path, error) {
@@ -39,7 +34,7 @@ func choose(want string, paths []path) (path, error) {
 		return paths[len(paths)-1], nil
 	}
 	if !slices.Contains(paths, path(want)) {
-		return "", fmt.Errorf("SHARDNODE_CPU=%s: this program and processor have %v: choose one of these or unset the variable", want, paths)
+		return generic, fmt.Errorf("SHARDNODE_CPU=%s: this program and processor have %v: choose one of these or unset the variable", want, paths)
 	}
 	return path(want), nil
 }
