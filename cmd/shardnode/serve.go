@@ -19,6 +19,7 @@ import (
 
 	"github.com/shardnode/shardnode/internal/cmdline"
 	"github.com/shardnode/shardnode/internal/control"
+	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/internal/modelfile"
 	"github.com/shardnode/shardnode/internal/node"
 	"github.com/shardnode/shardnode/internal/statedir"
@@ -66,7 +67,7 @@ func serve(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	log.Info(startLine(cfg.Layers.String(), model.Name, n.Host().ID().String()), zap.String("model_id", protocol.ModelID(cfg.Manifest.ID()).String()))
+	log.Info(startLine(cfg.Layers.String(), model.Name, n.Host().ID().String()), zap.String("model_id", protocol.ModelID(cfg.Manifest.ID()).String()), zap.String("cpu", kernel.Path()), zap.Int("threads", o.threads))
 	for _, a := range n.Host().Addrs() {
 		log.Info("listening", zap.String("addr", a.String()+"/p2p/"+n.Host().ID().String()))
 	}

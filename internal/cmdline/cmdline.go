@@ -18,6 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/shardnode/shardnode/internal/kernel"
 )
 
 // Exit codes of both programs.
@@ -53,7 +55,12 @@ func Run(root *cobra.Command, envPrefix string) int {
 	root.Version = Version()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return bindEnv(cmd, envPrefix) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := kernel.PathError(); err != nil {
+			return &UsageError{err}
+		}
+		return bindEnv(cmd, envPrefix)
+	}
 
 	err := unknownCommand(root, os.Args[1:])
 	if err == nil {

@@ -42,7 +42,12 @@ type Pool struct {
 }
 
 // NewPool returns a pool of that many threads, at least one. The caller of a job is one of them, the others are started here.
-func NewPool(threads int) *Pool { return newPool(threads, active) }
+func NewPool(threads int) *Pool {
+	if errPath != nil {
+		panic(errPath)
+	}
+	return newPool(threads, active)
+}
 
 func newPool(threads int, which path) *Pool {
 	threads = max(threads, 1)
