@@ -53,12 +53,12 @@ func (o *modelOut) write(cmd *cobra.Command, path string, total int64, write fun
 		return 0, err
 	}
 	defer os.Remove(part) // when it has not become path
-	m := newMeter(cmd.ErrOrStderr())
-	defer m.clear()
+	m := cmdline.NewMeter(cmd.ErrOrStderr())
+	defer m.Clear()
 	var done int64
 	e := &convert.Encoder{Threads: o.threads, Progress: func(n int64) {
 		done += n
-		m.show("%s of %s (%d %%)", cmdline.FormatBytes(done), cmdline.FormatBytes(total), done*100/max(1, total))
+		m.Show("%s of %s (%d %%)", cmdline.FormatBytes(done), cmdline.FormatBytes(total), done*100/max(1, total))
 	}}
 	out := bufio.NewWriterSize(f, 1<<20)
 	if err = write(out, e); err == nil {

@@ -122,8 +122,8 @@ func score(cmd *cobra.Command, o *perplexityOptions, s *scorer, plan *perplexity
 	if o.chunks > 0 {
 		chunks = min(chunks, o.chunks)
 	}
-	m := newMeter(cmd.ErrOrStderr())
-	defer m.clear()
+	m := cmdline.NewMeter(cmd.ErrOrStderr())
+	defer m.Clear()
 	start := time.Now()
 	var e perplexity.Estimate
 	for i := range chunks {
@@ -138,7 +138,7 @@ func score(cmd *cobra.Command, o *perplexityOptions, s *scorer, plan *perplexity
 		value, deviation := e.Perplexity()
 		elapsed := time.Since(start)
 		left := elapsed / time.Duration(i+1) * time.Duration(chunks-i-1)
-		m.show("chunk %d of %d: perplexity %.4f ± %.4f, %s left", i+1, chunks, value, deviation, left.Round(time.Second))
+		m.Show("chunk %d of %d: perplexity %.4f ± %.4f, %s left", i+1, chunks, value, deviation, left.Round(time.Second))
 	}
 	r := &perplexityResult{
 		Model: s.name, Context: o.context, TextTokens: plan.Tokens(), Chunks: chunks, Scored: e.Tokens(), Seconds: time.Since(start).Seconds(),
@@ -240,16 +240,16 @@ func openSwarmScorer(cmd *cobra.Command, o *perplexityOptions, _ []string) (*sco
 	}
 	target, err := findTarget(ctx, c, client.Selector{Model: o.model}, o.swarm.wait, newProgress(cmd.ErrOrStderr(), false))
 	if err != nil {
-		c.Close()
+		_ = c.Close()
 		return nil, err
 	}
 	model, err := c.Model(ctx, target)
 	if err != nil {
-		c.Close()
+		_ = c.Close()
 		return nil, err
 	}
 	values := make([]float32, model.Tokenizer.Vocab())
-	s := &scorer{name: target.Name, context: target.Context, tokenizer: model.Tokenizer, close: func() { c.Close() }}
+	s := &scorer{name: target.Name, context: target.Context, tokenizer: model.Tokenizer, close: func() { _ = c.Close() }}
 	s.rows = func(ctx context.Context, input []protocol.TokenID, first int, row func(int, []float32) error) error {
 		var rowErr error
 		// Without a token to draw, all that comes back is the logits of the prompt.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 
-package main
+package cmdline
 
 import (
 	"fmt"
 	"io"
+	"os"
 	"time"
 )
 
-// meter shows on stderr how far a long computation is: one line, rewritten, on a terminal, and otherwise a line now and then.
-type meter struct {
+// Meter shows on stderr how far a long computation is: one line, rewritten, on a terminal, and otherwise a line now and then.
+type Meter struct {
 	w        io.Writer
 	terminal bool
 	next     time.Time // not before
@@ -22,16 +23,17 @@ const (
 	meterLine = 10 * time.Second       // in a log
 )
 
-func newMeter(w io.Writer) *meter {
-	m := &meter{w: w, terminal: isTerminal(w)}
+// NewMeter returns a meter that writes to w.
+func NewMeter(w io.Writer) *Meter {
+	m := &Meter{w: w, terminal: IsTerminal(w)}
 	if !m.terminal {
 		m.next = time.Now().Add(meterLine) // short work needs no line
 	}
 	return m
 }
 
-// show prints the line if it is time to.
-func (m *meter) show(format string, args ...any) {
+// Show prints the line if it is time to.
+func (m *Meter) Show(format string, args ...any) {
 	now := time.Now()
 	if now.Before(m.next) {
 		return
@@ -45,10 +47,20 @@ func (m *meter) show(format string, args ...any) {
 	fmt.Fprintf(m.w, format+"\n", args...)
 }
 
-// clear removes the unfinished line.
-func (m *meter) clear() {
+// Clear removes the unfinished line.
+func (m *Meter) Clear() {
 	if m.shown {
 		fmt.Fprint(m.w, "\r\x1b[K")
 		m.shown = false
 	}
+}
+
+// IsTerminal reports whether w is an interactive terminal.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
