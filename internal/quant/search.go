@@ -16,7 +16,7 @@ func nearestInt(x float32) int {
 // spread is a range of candidates: the values are spread over top + first + k·step numbers, for k from 0 to steps.
 type spread struct {
 	top         int
-	first, step float32
+	first, step float64
 	steps       int
 }
 
@@ -40,27 +40,19 @@ func (s *spread) affine(x []float32) (scale, low float32) {
 	}
 	mean := float32(math.Sqrt(float64(square / 32)))
 	var w, wx [32]float64 // weights, and weights times values
-	var parts [32]float32 // 0 to 1
+	var parts [32]float64 // 0 to 1
 	var sumW, sumX, sumX2 float64
 	for i, v := range x[:32] {
 		w[i] = float64(mean + max(v, -v))
 		wx[i] = float64(w[i] * float64(v))
-		parts[i] = (v - least) * unit
+		parts[i] = float64((v - least) * unit)
 		sumW += w[i]
 		sumX += wx[i]
 		sumX2 += float64(wx[i] * float64(v))
 	}
 	bestScale, bestLow, bestError := float64(most-least)/float64(s.top), float64(-least), math.Inf(1)
 	for k := range s.steps + 1 {
-		numbers := float32(s.top) + s.first + float32(s.step*float32(k))
-		var sumQ, sumQ2, sumXQ float64
-		for i, v := range parts {
-			q := float64(max(0, min(s.top, nearestInt(float32(numbers*v)))))
-			wq := float64(w[i] * q)
-			sumQ += wq
-			sumQ2 += float64(wq * q)
-			sumXQ += float64(wx[i] * q)
-		}
+		sumQ, sumQ2, sumXQ := s.sums(float64(s.top)+s.first+float64(s.step*float64(k)), &parts, &w, &wx)
 		d := float64(sumW*sumQ2) - float64(sumQ*sumQ)
 		if !(d > 0) {
 			continue // all the same number
@@ -77,6 +69,29 @@ func (s *spread) affine(x []float32) (scale, low float32) {
 		}
 	}
 	return float32(bestScale), float32(bestLow)
+}
+
+// sums spreads the values, as parts of their range, over so many numbers, and returns the weighted sums of the numbers, of their squares,
+// and of their products with the values. Two sums of each kind run side by side, for speed.
+func (s *spread) sums(numbers float64, parts, w, wx *[32]float64) (q, q2, xq float64) {
+	const shift = 0x1.8p52 // adding it rounds to an integer, half to even
+	top := float64(s.top)
+	var oddQ, oddQ2, oddXQ float64
+	for i := 0; i < 32; i += 2 {
+		a := float64(float64(numbers*parts[i])+shift) - shift
+		b := float64(float64(numbers*parts[i+1])+shift) - shift
+		if a > top {
+			a = top
+		}
+		if b > top {
+			b = top
+		}
+		wa, wb := float64(w[i]*a), float64(w[i+1]*b)
+		q, oddQ = q+wa, oddQ+wb
+		q2, oddQ2 = q2+float64(wa*a), oddQ2+float64(wb*b)
+		xq, oddXQ = xq+float64(wx[i]*a), oddXQ+float64(wx[i+1]*b)
+	}
+	return q + oddQ, q2 + oddQ2, xq + oddXQ
 }
 
 // symmetric finds the scale, of either sign, for x ≈ scale·q with q from -32 to 31, for one sub-block of 16. A value weighs by its square.
