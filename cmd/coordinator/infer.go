@@ -214,7 +214,7 @@ func readPrompt(stdin io.Reader, prompt string) (string, error) {
 	if prompt != "-" {
 		return prompt, nil
 	}
-	if isTerminal(os.Stdout) && isTerminal(os.Stderr) {
+	if cmdline.IsTerminal(os.Stdout) && cmdline.IsTerminal(os.Stderr) {
 		fmt.Fprintln(os.Stderr, "reading the prompt from standard input; end with Ctrl-D")
 	}
 	raw, err := io.ReadAll(io.LimitReader(stdin, maxPrompt+1))

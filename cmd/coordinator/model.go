@@ -20,10 +20,10 @@ import (
 func newModel() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "model",
-		Short: "Look into GGUF files: metadata, tensors, tokens, logits",
+		Short: "Look into GGUF files, make and measure them",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newInspect(), newTokenize(), newDetokenize(), newLogits())
+	cmd.AddCommand(newInspect(), newTokenize(), newDetokenize(), newLogits(), newPerplexity(), newQuantize(), newSynth())
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shardnode/shardnode/internal/client"
+	"github.com/shardnode/shardnode/internal/cmdline"
 	"github.com/shardnode/shardnode/pkg/pipeline"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -32,7 +33,7 @@ type progress struct {
 const searchGrace = time.Second
 
 func newProgress(w io.Writer, verbose bool) *progress {
-	return &progress{w: w, verbose: verbose, terminal: isTerminal(w)}
+	return &progress{w: w, verbose: verbose, terminal: cmdline.IsTerminal(w)}
 }
 
 // looking shows what is still missing once the search takes long.

@@ -76,7 +76,7 @@ func newRoot() *cobra.Command {
 	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")
-	cmd.AddCommand(newHealth())
+	cmd.AddCommand(newBench(), newHealth())
 	return cmd
 }
 

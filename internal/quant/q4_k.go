@@ -43,14 +43,11 @@ func packScaleMin(s []byte, j int, sc, mn uint8) {
 	s[j] |= mn >> 4 << 6
 }
 
-// subBlocks finds scale and minimum of each sub-block of 32 for numbers up to top, and the six-bit forms of them. It is the plain
-// method: the range from the smallest value (at most 0) to the largest.
-func subBlocks(src []float32, b []byte, top float32) (scale, low [8]float32) {
+// subBlocks finds scale and low of each sub-block of 32 and writes the six-bit forms of them.
+func (s *spread) subBlocks(src []float32, b []byte) (scale, low [8]float32) {
 	var maxScale, maxLow float32
 	for j := range 8 {
-		lo, hi := minMax(src[32*j : 32*j+32])
-		lo = min(lo, 0)
-		scale[j], low[j] = (hi-lo)/top, -lo
+		scale[j], low[j] = s.affine(src[32*j : 32*j+32])
 		maxScale, maxLow = max(maxScale, scale[j]), max(maxLow, low[j])
 	}
 	putHalf(b, maxScale/63)
@@ -58,18 +55,19 @@ func subBlocks(src []float32, b []byte, top float32) (scale, low [8]float32) {
 	d, dmin := half(b), half(b[2:])
 	clear(b[4:16])
 	for j := range 8 {
-		sc := sixBits(scale[j] * inverse(d))
-		mn := sixBits(low[j] * inverse(dmin))
+		sc := sixBits(scale[j], maxScale)
+		mn := sixBits(low[j], maxLow)
 		packScaleMin(b[4:16], j, sc, mn)
 		scale[j], low[j] = d*float32(sc), dmin*float32(mn)
 	}
 	return scale, low
 }
 
-func sixBits(x float32) uint8 { return uint8(min(63, math.RoundToEven(float64(x)))) }
+// sixBits is x in 63rds of top.
+func sixBits(x, top float32) uint8 { return uint8(min(63, nearestInt(63*float32(x*inverse(top))))) }
 
 func quantQ4_K(src []float32, b []byte) {
-	scale, low := subBlocks(src, b, 15)
+	scale, low := spreadQ4_K.subBlocks(src, b)
 	clear(b[16:])
 	for j := range 8 {
 		for i := range 32 {

@@ -21,7 +21,7 @@ func dequantQ5_K(dst []float32, b []byte) {
 }
 
 func quantQ5_K(src []float32, b []byte) {
-	scale, low := subBlocks(src, b, 31)
+	scale, low := spreadQ5_K.subBlocks(src, b)
 	clear(b[16:])
 	for j := range 8 {
 		for i := range 32 {

@@ -63,7 +63,8 @@ func Dequantize(t Type, dst []float32, src []byte) error {
 	return nil
 }
 
-// Quantize writes src in blocks of type t to dst. The simple types round as GGML's reference quantisers do. A block format refuses NaN
+// Quantize writes src in blocks of type t to dst. The simple types round as GGML's reference quantisers do, byte for
+// byte; the K-quants search (search.go), and come as near to src as GGML's within 2 %. A block format refuses NaN
 // and infinity: they would spoil their whole block.
 func Quantize(t Type, dst []byte, src []float32) error {
 	if err := checkSizes(t, len(src), len(dst)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/shardnode/shardnode/internal/quant"
+	"github.com/shardnode/shardnode/internal/synth"
 	"github.com/shardnode/shardnode/pkg/gguf"
 )
 
@@ -60,11 +61,13 @@ func Bytes(spec Spec) []byte {
 	return b.Bytes()
 }
 
+// MinVocab is the smallest vocabulary.
+const MinVocab = synth.MinVocab
+
 // Bounds: far more than a test needs, and small enough that no size overflows.
 const (
 	maxLayers = 1 << 10
 	maxWidth  = 1 << 16
-	maxVocab  = 1 << 18
 )
 
 func (s *Spec) validate() error {
@@ -78,7 +81,7 @@ func (s *Spec) validate() error {
 		{"heads", s.Heads, 1, maxWidth},
 		{"KV heads", s.KVHeads, 1, maxWidth},
 		{"context", s.Context, 1, 1 << 30},
-		{"vocabulary", s.Vocab, MinVocab, maxVocab},
+		{"vocabulary", s.Vocab, MinVocab, synth.MaxVocab},
 	} {
 		if c.value < c.least || c.value > c.top {
 			return fmt.Errorf("%s of %d: want %d to %d", c.what, c.value, c.least, c.top)
@@ -109,6 +112,6 @@ func (s *Spec) metadata() *gguf.Metadata {
 	m.Set("llama.rope.dimension_count", uint32(s.headDim()))
 	m.Set("llama.rope.freq_base", float32(10000))
 	m.Set("llama.vocab_size", uint32(s.Vocab))
-	s.setTokenizer(m)
+	synth.SetVocabulary(m, s.Vocab, s.ChatTemplate)
 	return m
 }

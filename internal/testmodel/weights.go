@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/shardnode/shardnode/internal/quant"
+	"github.com/shardnode/shardnode/internal/synth"
 	"github.com/shardnode/shardnode/pkg/gguf"
 )
 
@@ -59,7 +60,7 @@ func (b *builder) matrix(name string, t quant.Type, cols, rows int) {
 	src := b.random(name)
 	values := make([]float32, rows*cols) // [rows][cols]
 	for i := range values {
-		values[i] = float32(normal(src) * scale)
+		values[i] = float32(synth.Normal(src) * scale)
 	}
 	b.add(name, t, []uint64{uint64(cols), uint64(rows)}, values)
 }
@@ -69,7 +70,7 @@ func (b *builder) norm(name string, n int) {
 	src := b.random(name)
 	values := make([]float32, n)
 	for i := range values {
-		values[i] = float32(1 + float64(0.1*normal(src)))
+		values[i] = float32(1 + float64(0.1*synth.Normal(src)))
 	}
 	b.add(name, quant.F32, []uint64{uint64(n)}, values)
 }
@@ -98,15 +99,4 @@ func (b *builder) add(name string, t quant.Type, dims []uint64, values []float32
 		return
 	}
 	b.tensors = append(b.tensors, gguf.TensorData{Name: name, Type: t, Dims: dims, Data: data})
-}
-
-// normal draws from the sum of twelve uniform distributions: mean 0, variance 1, and, unlike a method that takes logarithms, the same bits
-// on every platform.
-func normal(src *rand.PCG) float64 {
-	sum := 0
-	for range 3 {
-		u := src.Uint64()
-		sum += int(u&0xffff) + int(u>>16&0xffff) + int(u>>32&0xffff) + int(u>>48)
-	}
-	return float64(2*sum-12*0xffff) / (2 << 16)
 }

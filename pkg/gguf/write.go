@@ -20,16 +20,79 @@ type TensorData struct {
 	Data []byte
 }
 
+// TensorSource is a tensor to write whose data need not be in memory together.
+type TensorSource struct {
+	Name string
+	Type quant.Type // of known block size
+	Dims []uint64   // GGUF order: Dims[0] is the row length
+
+	// Write writes the data, as many bytes as type and dimensions make.
+	Write func(w io.Writer) error
+}
+
 // Write writes a GGUF v3 file with the alignment that meta names (32 without one). What [Parse] would refuse is an error before the
 // first byte is written.
 func Write(w io.Writer, meta *Metadata, tensors []TensorData) error {
+	list := make([]Tensor, len(tensors))
+	for i, t := range tensors {
+		list[i] = Tensor{Name: t.Name, Type: t.Type, Dims: t.Dims, Size: uint64(len(t.Data))}
+	}
+	return write(w, meta, list, func(i int, w io.Writer) error {
+		_, err := w.Write(tensors[i].Data)
+		return err
+	})
+}
+
+// WriteStream is [Write] for tensors whose data is made as it is written, one tensor after the other.
+func WriteStream(w io.Writer, meta *Metadata, tensors []TensorSource) error {
+	list := make([]Tensor, len(tensors))
+	for i, t := range tensors {
+		size, err := checkTensor(t.Name, t.Type, t.Dims)
+		if err == nil && size == 0 {
+			err = fmt.Errorf("tensor %q: the size of type %s is not known", t.Name, t.Type)
+		}
+		if err != nil {
+			return fmt.Errorf("write model: %w", err)
+		}
+		list[i] = Tensor{Name: t.Name, Type: t.Type, Dims: t.Dims, Size: size}
+	}
+	return write(w, meta, list, func(i int, w io.Writer) error { return tensors[i].Write(w) })
+}
+
+// write writes a file of these tensors, whose offsets it sets; data writes the i-th tensor's bytes.
+func write(w io.Writer, meta *Metadata, tensors []Tensor, data func(i int, w io.Writer) error) error {
 	alignment, err := alignmentOf(meta)
 	if err != nil {
 		return fmt.Errorf("write model: %w", err)
 	}
+	head, err := appendHead(meta, tensors, alignment)
+	if err != nil {
+		return fmt.Errorf("write model: %w", err)
+	}
+	out := &paddedWriter{w: bufio.NewWriterSize(w, 1<<16), alignment: alignment}
+	_, _ = out.Write(head) // the error comes back from pad
+	if err := out.pad(); err != nil {
+		return err
+	}
+	for i, t := range tensors {
+		begin := out.n
+		if err := data(i, out); err != nil {
+			return fmt.Errorf("write model: tensor %q: %w", t.Name, err)
+		}
+		if n := out.n - begin; n != t.Size && out.err == nil {
+			return fmt.Errorf("write model: tensor %q: %d bytes were written of %d", t.Name, n, t.Size)
+		}
+		if err := out.pad(); err != nil {
+			return err
+		}
+	}
+	return out.w.Flush()
+}
+
+// appendHead makes everything up to the data and sets the tensors' offsets, from the beginning of the data.
+func appendHead(meta *Metadata, tensors []Tensor, alignment uint64) ([]byte, error) {
 	if len(meta.Keys) > maxKeys || len(tensors) > maxTensors {
-		return fmt.Errorf("write model: %d metadata keys and %d tensors, at most %d and %d are supported",
-			len(meta.Keys), len(tensors), maxKeys, maxTensors)
+		return nil, fmt.Errorf("%d metadata keys and %d tensors, at most %d and %d are supported", len(meta.Keys), len(tensors), maxKeys, maxTensors)
 	}
 	b := []byte(magic)
 	b = binary.LittleEndian.AppendUint32(b, 3)
@@ -38,24 +101,26 @@ func Write(w io.Writer, meta *Metadata, tensors []TensorData) error {
 	for _, key := range meta.Keys {
 		value, _ := meta.Get(key)
 		if key == "" || len(key) > maxKey {
-			return fmt.Errorf("write model: metadata key of %d bytes, want 1 to %d", len(key), maxKey)
+			return nil, fmt.Errorf("metadata key of %d bytes, want 1 to %d", len(key), maxKey)
 		}
 		b = appendText(b, key)
+		var err error
 		if b, err = appendValue(b, value); err != nil {
-			return fmt.Errorf("write model: metadata key %q: %w", key, err)
+			return nil, fmt.Errorf("metadata key %q: %w", key, err)
 		}
 	}
 	offset := uint64(0)
 	names := make(map[string]bool, len(tensors))
-	for _, t := range tensors {
+	for i := range tensors {
+		t := &tensors[i]
 		size, err := checkTensor(t.Name, t.Type, t.Dims)
 		switch {
 		case err != nil:
-			return fmt.Errorf("write model: %w", err)
-		case size > 0 && size != uint64(len(t.Data)):
-			return fmt.Errorf("write model: tensor %q: %s of dimensions %d takes %d bytes, found %d", t.Name, t.Type, t.Dims, size, len(t.Data))
+			return nil, err
+		case size > 0 && size != t.Size:
+			return nil, fmt.Errorf("tensor %q: %s of dimensions %d takes %d bytes, found %d", t.Name, t.Type, t.Dims, size, t.Size)
 		case names[t.Name]:
-			return fmt.Errorf("write model: tensor %q is listed twice", t.Name)
+			return nil, fmt.Errorf("tensor %q is listed twice", t.Name)
 		}
 		names[t.Name] = true
 		b = appendText(b, t.Name)
@@ -64,31 +129,35 @@ func Write(w io.Writer, meta *Metadata, tensors []TensorData) error {
 			b = binary.LittleEndian.AppendUint64(b, d)
 		}
 		b = binary.LittleEndian.AppendUint32(b, uint32(t.Type))
+		t.Offset = offset
 		b = binary.LittleEndian.AppendUint64(b, offset)
-		offset = alignUp(offset+uint64(len(t.Data)), alignment)
+		offset = alignUp(offset+t.Size, alignment)
 	}
-	out := bufio.NewWriter(w)
-	if err := writePadded(out, b, alignment); err != nil {
-		return err
-	}
-	for _, t := range tensors {
-		if err := writePadded(out, t.Data, alignment); err != nil {
-			return err
-		}
-	}
-	return out.Flush()
+	return b, nil
 }
 
-func writePadded(w *bufio.Writer, b []byte, alignment uint64) error {
-	if _, err := w.Write(b); err != nil {
-		return err
+// paddedWriter counts what it writes and keeps the first error.
+type paddedWriter struct {
+	w         *bufio.Writer
+	alignment uint64
+	n         uint64
+	err       error
+}
+
+// Write implements [io.Writer].
+func (p *paddedWriter) Write(b []byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
 	}
-	for range alignUp(uint64(len(b)), alignment) - uint64(len(b)) {
-		if err := w.WriteByte(0); err != nil {
-			return err
-		}
-	}
-	return nil
+	n, err := p.w.Write(b)
+	p.n, p.err = p.n+uint64(n), err
+	return n, err
+}
+
+// pad fills up to the alignment with zeros.
+func (p *paddedWriter) pad() error {
+	_, err := p.Write(make([]byte, alignUp(p.n, p.alignment)-p.n))
+	return err
 }
 
 func appendText(b []byte, s string) []byte {

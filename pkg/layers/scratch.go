@@ -47,7 +47,8 @@ type scratch struct {
 	normDst, normSrc []float32
 	normWeight       []float32
 
-	do pieces
+	do    pieces
+	batch batch
 }
 
 // pieces are the method values handed to the pool, made once: a new one for each call would be an allocation.

@@ -160,6 +160,9 @@ func (t *Tokenizer) BOS() (protocol.TokenID, bool) {
 	return protocol.TokenID(t.special.bos), t.special.bos != noToken
 }
 
+// AddsBOS reports whether the file asks for BOS in front of a text.
+func (t *Tokenizer) AddsBOS() bool { return t.special.addBOS }
+
 // EOS returns the token that ends a sequence, if the model has one. A generation can end on others too: [Tokenizer.IsEnd].
 func (t *Tokenizer) EOS() (protocol.TokenID, bool) {
 	return protocol.TokenID(t.special.eos), t.special.eos != noToken

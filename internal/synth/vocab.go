@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-package testmodel
+package synth
 
 import (
 	"iter"
@@ -29,10 +29,15 @@ var (
 	}
 )
 
-// MinVocab is the smallest vocabulary: the bytes, a few words, and the special tokens.
-const MinVocab = 256 + 24 + 3
+const (
+	// MinVocab is the smallest vocabulary: the bytes, a few words, and the special tokens.
+	MinVocab = 256 + 24 + 3
 
-// merges yields words, and then letter pairs, and those with a third and a fourth letter: more than maxVocab.
+	// MaxVocab is the largest.
+	MaxVocab = 1 << 18
+)
+
+// merges yields words, and then letter pairs, and those with a third and a fourth letter: more than MaxVocab.
 func merges() iter.Seq[[2]string] {
 	return func(yield func([2]string) bool) {
 		seen := map[string]bool{}
@@ -71,15 +76,16 @@ func merges() iter.Seq[[2]string] {
 	}
 }
 
-// setTokenizer sets a byte-level BPE vocabulary of s.Vocab tokens.
-func (s *Spec) setTokenizer(m *gguf.Metadata) {
-	tokens := make([]string, 0, s.Vocab)
+// SetVocabulary gives a model a byte-level BPE vocabulary of n tokens, from [MinVocab] to [MaxVocab]. With a chat template, ChatML,
+// <|im_end|> ends a turn too.
+func SetVocabulary(m *gguf.Metadata, n int, chatTemplate bool) {
+	tokens := make([]string, 0, n)
 	for b := range 256 {
 		tokens = append(tokens, byteSpelling(byte(b)))
 	}
 	var rules []string
 	for merge := range merges() {
-		if len(tokens) == s.Vocab-len(specials) {
+		if len(tokens) == n-len(specials) {
 			break
 		}
 		tokens = append(tokens, merge[0]+merge[1])
@@ -101,7 +107,7 @@ func (s *Spec) setTokenizer(m *gguf.Metadata) {
 	m.Set("tokenizer.ggml.merges", rules)
 	m.Set("tokenizer.ggml.eos_token_id", end)
 	m.Set("tokenizer.ggml.add_bos_token", false)
-	if s.ChatTemplate {
+	if chatTemplate {
 		m.Set("tokenizer.ggml.eot_token_id", end+2)
 		m.Set("tokenizer.chat_template", chatML)
 	}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: MIT
+
+package convert
+
+// FileTypes are all recipes.
+var FileTypes = fileTypes
