@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 
@@ -42,13 +41,12 @@ func newLogits() *cobra.Command {
 shards of a swarm, which give the same bits. For comparing with other engines: --f32 computes with weights and activations in float32.`,
 		Args: fileArg("at most one file: coordinator model logits m.gguf --ids 1,2,3"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runLogits(cmd, o, args, cmd.Flags().Changed("swarm"))
+			return runLogits(cmd, o, args, o.swarm.asked(cmd))
 		},
 	}
 	o.swarm.register(cmd)
 	f := cmd.Flags()
-	f.Lookup("swarm").Usage = "ask a swarm instead of computing here: --swarm asks the default one, --swarm=NAME another"
-	f.Lookup("swarm").NoOptDefVal = "default"
+	o.swarm.makeOptional(cmd)
 	f.StringVar(&o.model, "model", "", "with --swarm: which model, by name or ID prefix")
 	f.StringVar(&o.ids, "ids", "", "token IDs, separated by commas")
 	f.BoolVar(&o.all, "all", false, "of every position, not only the last")
@@ -63,9 +61,6 @@ shards of a swarm, which give the same bits. For comparing with other engines: -
 }
 
 func runLogits(cmd *cobra.Command, o *logitsOptions, args []string, askSwarm bool) error {
-	if name := os.Getenv("COORDINATOR_SWARM"); name != "" && o.swarm.swarm == "default" {
-		o.swarm.swarm = name // a bare --swarm means the usual swarm, which the environment may name
-	}
 	if askSwarm && (o.f32 || len(args) > 0) {
 		return cmdline.Usagef("--swarm computes with what the nodes serve: without FILE and --f32")
 	}

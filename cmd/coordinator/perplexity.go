@@ -27,7 +27,7 @@ import (
 
 type perplexityOptions struct {
 	swarm    swarmOptions
-	useSwarm bool
+	useSwarm bool // --swarm was given
 	model    string
 	text     string
 	context  int
@@ -43,16 +43,19 @@ func newPerplexity() *cobra.Command {
 		Short: "Measure how well a model predicts a text, on this machine or through a swarm",
 		Long: `Measure how well a model predicts a text: lower is better, and a quantised file loses what it gains over its original. Computed as
 llama-perplexity does it: the text is cut into chunks of --context tokens, the second half of each is scored. On this machine
-from FILE (default: the embedded demo model), or with --use-swarm through the shards of a swarm, which give the same figure.`,
+from FILE (default: the embedded demo model), or with --swarm through the shards of a swarm, which give the same figure.`,
 		Example: `  coordinator model perplexity m.gguf --text book.txt
-  coordinator model perplexity --use-swarm --text book.txt --chunks 4`,
+  coordinator model perplexity --swarm --text book.txt --chunks 4`,
 		Args: fileArg("at most one file: coordinator model perplexity m.gguf --text book.txt"),
-		RunE: func(cmd *cobra.Command, args []string) error { return runPerplexity(cmd, o, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.useSwarm = o.swarm.asked(cmd)
+			return runPerplexity(cmd, o, args)
+		},
 	}
 	o.swarm.register(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&o.useSwarm, "use-swarm", false, "ask the swarm instead of computing here")
-	f.StringVar(&o.model, "model", "", "with --use-swarm: which model, by name or ID prefix")
+	o.swarm.makeOptional(cmd)
+	f.StringVar(&o.model, "model", "", "with --swarm: which model, by name or ID prefix")
 	f.StringVar(&o.text, "text", "", "file with the text; - for standard input")
 	f.IntVar(&o.context, "context", 512, "tokens of a chunk")
 	f.IntVar(&o.chunks, "chunks", 0, "score only so many chunks (0: all)")
@@ -77,7 +80,7 @@ type perplexityResult struct {
 func runPerplexity(cmd *cobra.Command, o *perplexityOptions, args []string) error {
 	switch {
 	case o.useSwarm && len(args) > 0:
-		return cmdline.Usagef("--use-swarm computes with what the nodes serve: without FILE")
+		return cmdline.Usagef("--swarm computes with what the nodes serve: without FILE")
 	case o.context < perplexity.MinContext || o.context > protocol.MaxPositions:
 		return cmdline.Usagef("--context %d: want %d to %d tokens", o.context, perplexity.MinContext, protocol.MaxPositions)
 	case o.chunks < 0:

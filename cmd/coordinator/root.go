@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,22 @@ func (o *swarmOptions) register(cmd *cobra.Command) {
 	f.BoolVar(&o.noMDNS, "no-mdns", false, "do not look for nodes by multicast nor on this machine: DHT only")
 	f.DurationVar(&o.wait, "wait", 10*time.Second, "how long to look for nodes")
 	f.BoolVar(&o.debug, "debug", false, "log what the network does, on stderr")
+}
+
+// makeOptional turns --swarm into the wish to ask a swarm at all, of a command that computes here without it.
+func (o *swarmOptions) makeOptional(cmd *cobra.Command) {
+	flag := cmd.Flags().Lookup("swarm")
+	flag.Usage = "ask a swarm instead of computing here: --swarm asks the default one, --swarm=NAME another"
+	flag.NoOptDefVal = flag.DefValue
+}
+
+// asked reports whether an optional --swarm was given. A bare one means the usual swarm, which the environment may name.
+func (o *swarmOptions) asked(cmd *cobra.Command) bool {
+	flag := cmd.Flags().Lookup("swarm")
+	if name := os.Getenv("COORDINATOR_SWARM"); name != "" && o.swarm == flag.DefValue {
+		o.swarm = name
+	}
+	return flag.Changed
 }
 
 // dial joins the swarm.

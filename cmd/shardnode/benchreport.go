@@ -10,11 +10,9 @@ import (
 
 	"github.com/shardnode/shardnode/internal/bench"
 	"github.com/shardnode/shardnode/internal/cmdline"
+	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/internal/modelfile"
 )
-
-// cpuPath names the kernels in use.
-var cpuPath = func() string { return "generic" }
 
 // benchReport is the output of bench.
 type benchReport struct {
@@ -56,7 +54,7 @@ type benchSkipped struct {
 
 func newBenchReport(m *modelfile.Model, r *bench.Runner, o *benchOptions) *benchReport {
 	report := &benchReport{
-		Model: m.Name, Threads: o.threads, CPU: cpuPath(), Rounds: o.rounds, StreamBytes: r.StreamBytes(), Tests: []*benchResult{}, versus: o.versus != "",
+		Model: m.Name, Threads: o.threads, CPU: kernel.Path(), Rounds: o.rounds, StreamBytes: r.StreamBytes(), Tests: []*benchResult{}, versus: o.versus != "",
 	}
 	for _, t := range m.File.Tensors {
 		report.TensorBytes += int64(t.Size)
