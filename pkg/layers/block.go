@@ -37,10 +37,14 @@ func (m *Model) llamaBlock(w *llamaWeights) {
 	s.acts.Set(s.normed, s.n, m.cfg.Hidden)
 	m.pool.MatMul(s.gate, w.gate, s.acts)
 	m.pool.MatMul(s.up, w.up, s.acts)
+	s.planes = 1
+	if w.down.Quantized() {
+		s.planes = 2
+	}
 	m.pool.Run(s.n, s.do.swiglu)
-	s.acts.Set(s.gate, s.n, m.cfg.FFN)
+	s.acts.Set(s.gate, s.planes*s.n, m.cfg.FFN)
 	m.pool.MatMul(s.out, w.down, s.acts)
-	m.pool.Run(s.n, s.do.residual)
+	m.pool.Run(s.n, s.do.down)
 }
 
 // rmsNorm normalises each of the step's rows of src.
@@ -86,10 +90,23 @@ func (m *Model) attendTile(worker, i int) {
 	first.cache.heads[s.layer][head].Attend(&a)
 }
 
-func (m *Model) swigluRow(_, row int) {
+func (m *Model) swigluRow(worker, row int) {
 	s := &m.scratch
 	gate := part(s.gate, row, m.cfg.FFN)
 	kernel.SwiGLU(gate, gate, part(s.up, row, m.cfg.FFN))
+	if s.planes == 2 {
+		s.remainders[worker].Write(part(s.gate, s.n+row, m.cfg.FFN), gate)
+	}
+}
+
+// downRow adds the feed-forward branch's output to the residual stream: the planes' products first (docs/numerics.md §2).
+func (m *Model) downRow(_, row int) {
+	s := &m.scratch
+	out := part(s.out, row, m.cfg.Hidden)
+	if s.planes == 2 {
+		kernel.Add(out, part(s.out, s.n+row, m.cfg.Hidden))
+	}
+	kernel.Add(part(s.x, row, m.cfg.Hidden), out)
 }
 
 // residualRow adds a branch's output to the residual stream.

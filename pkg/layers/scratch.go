@@ -29,15 +29,18 @@ type scratch struct {
 	maxRows   int // room
 	maxScores int // room
 
-	x        []float32    // [n][hidden] the residual stream
-	normed   []float32    // [n][hidden]
-	q        []float32    // [n][heads·headDim], then the attention's output
-	k, v     []float32    // [n][kvHeads·headDim]
-	gate, up []float32    // [n][ffn]
-	out      []float32    // [n][hidden] of a block's two branches
-	cos, sin []float32    // [n][ropeDim/2]
-	scores   [][]float32  // [threads][maxScores]
-	acts     *kernel.Acts // of the matrix product under way
+	x          []float32          // [n][hidden] the residual stream
+	normed     []float32          // [n][hidden]
+	q          []float32          // [n][heads·headDim], then the attention's output
+	k, v       []float32          // [n][kvHeads·headDim]
+	gate       []float32          // [2n][ffn]: activations of the down projection, then what their quantisation takes away
+	up         []float32          // [n][ffn]
+	planes     int                // of gate in use: 2 where the down projection is quantised
+	remainders []kernel.Remainder // [threads]
+	out        []float32          // [2n][hidden] of a block's two branches
+	cos, sin   []float32          // [n][ropeDim/2]
+	scores     [][]float32        // [threads][maxScores]
+	acts       *kernel.Acts       // of the matrix product under way
 
 	// What the pieces of work in block.go see of the step under way.
 	rows             []row              // [n]
@@ -53,14 +56,15 @@ type scratch struct {
 
 // pieces are the method values handed to the pool, made once: a new one for each call would be an allocation.
 type pieces struct {
-	embed, angles, norm, rotate, attend, swiglu, residual func(worker, i int)
+	embed, angles, norm, rotate, attend, swiglu, residual, down func(worker, i int)
 }
 
 func (m *Model) newScratch() {
 	m.scratch.scores = make([][]float32, m.pool.Threads())
+	m.scratch.remainders = make([]kernel.Remainder, m.pool.Threads())
 	m.scratch.do = pieces{
 		embed: m.embedRow, angles: m.angleRow, norm: m.normRow, rotate: m.rotateRow, attend: m.attendTile,
-		swiglu: m.swigluRow, residual: m.residualRow,
+		swiglu: m.swigluRow, residual: m.residualRow, down: m.downRow,
 	}
 }
 
@@ -73,15 +77,15 @@ func (m *Model) begin() {
 		s.maxRows = s.n
 		s.x = make([]float32, s.n*c.Hidden)
 		s.normed = make([]float32, s.n*c.Hidden)
-		s.out = make([]float32, s.n*c.Hidden)
+		s.out = make([]float32, 2*s.n*c.Hidden)
 		s.q = make([]float32, s.n*c.Heads*c.HeadDim)
 		s.k = make([]float32, s.n*c.KVHeads*c.HeadDim)
 		s.v = make([]float32, s.n*c.KVHeads*c.HeadDim)
-		s.gate = make([]float32, s.n*c.FFN)
+		s.gate = make([]float32, 2*s.n*c.FFN)
 		s.up = make([]float32, s.n*c.FFN)
 		s.cos = make([]float32, s.n*c.RopeDim/2)
 		s.sin = make([]float32, s.n*c.RopeDim/2)
-		s.acts = kernel.NewActs(s.n, max(c.Hidden, c.FFN, c.Heads*c.HeadDim))
+		s.acts = kernel.NewActs(2*s.n, max(c.Hidden, c.FFN, c.Heads*c.HeadDim))
 	}
 	// Room for all positions of the caches: decode must not allocate as it goes.
 	need := 0
