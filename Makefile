@@ -13,7 +13,7 @@ FUZZTIME ?= 5s
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross demo e2e measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ generated: ## the committed assembly is what its generator writes
 
 fuzz-smoke: ## every fuzz target for FUZZTIME (5s)
 	@scripts/fuzz.sh $(FUZZTIME)
+
+bench: ## Go benchmarks: products in GB/s and GOP/s beside this machine's stream read and integer peak, frames, hops
+	$(GO) test -run '^$$' -bench . ./internal/kernel ./pkg/protocol ./pkg/p2p
 
 demo: build ## four nodes and a coordinator as plain processes on this machine
 	@scripts/demo.sh
