@@ -8,7 +8,7 @@ GOFLAGS="${GOFLAGS:-} -v" make --no-print-directory test >"$log" 2>&1 || status=
 grep -E '^(ok|FAIL|---  ?FAIL|--- FAIL|panic:|\?)' "$log" || true
 if [ "$status" -ne 0 ]; then
 	# The lines before each failure, then the end.
-	grep -nE '^ *(FAIL: |panic: |[a-z_]+_test\.go:[0-9]+: )|^ *--- FAIL' -B 25 "$log" | head -n 400
+	grep -nE '^ *(FAIL: |panic: )|^ *--- FAIL' -B 25 "$log" | head -n 400
 	tail -n 50 "$log"
 	exit "$status"
 fi

@@ -151,7 +151,7 @@ func TestDemoModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer model.Close()
-	for name, want := range map[string]float64{"prose": 14.308539829, "code": 2.847024585} {
+	for name, want := range map[string]float64{"prose": 14.285620443, "code": 2.856031864} {
 		text, err := os.ReadFile(filepath.Join(dir, "demo-model", "heldout-"+name+".txt"))
 		if err != nil {
 			t.Fatal(err)
