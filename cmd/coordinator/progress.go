@@ -124,5 +124,9 @@ func (p *progress) done(r *client.Result) {
 	fmt.Fprintf(p.w, "prefill                %10.1f ms of processing, %s\n", milliseconds(rep.Prefill), plural(rep.PromptTokens, "token"))
 	fmt.Fprintf(p.w, "processing time        %10.1f ms in %s\n", milliseconds(rep.Processing), plural(rep.DecodeSteps, "decode step"))
 	fmt.Fprintf(p.w, "coordination overhead  %10.1f ms, %.2f ms a token\n", milliseconds(rep.Overhead), milliseconds(rep.OverheadPerToken()))
-	fmt.Fprintf(p.w, "tokens                 %10d, %.1f tokens/s, finished by %s\n", rep.Tokens, rep.TokensPerSecond(), rep.Reason)
+	reason := rep.Reason
+	if reason == "" {
+		reason = "error"
+	}
+	fmt.Fprintf(p.w, "tokens                 %10d, %.1f tokens/s, finished by %s\n", rep.Tokens, rep.TokensPerSecond(), reason)
 }

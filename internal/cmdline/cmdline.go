@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 // Package cmdline holds what the command lines of shardnode and coordinator share: environment variables for flags,
-// exit codes, build information and byte sizes. Only the cmd packages use it.
+// exit codes, build information, byte sizes and progress. The cmd packages use it, and internal/node for sizes in its errors.
 package cmdline
 
 import (
