@@ -5,7 +5,6 @@ package testnet
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,30 +27,18 @@ type Sim struct {
 	net  simnet.Simnet
 	link simnet.NodeBiDiLinkSettings
 
-	mu      sync.Mutex // guards all following fields
-	hosts   []*p2p.Host
-	cuts    []*atomic.Bool // per host: its packets are dropped
-	latency func(from, to int) time.Duration
+	mu    sync.Mutex // guards all following fields
+	hosts []*p2p.Host
+	cuts  []*atomic.Bool // per host: its packets are dropped
 }
 
 // NewSim makes a network where each packet takes latency one way and each host has a link of bitsPerSecond up and down.
 func NewSim(tb testing.TB, latency time.Duration, bitsPerSecond int) *Sim {
-	n := &Sim{tb: tb, latency: func(int, int) time.Duration { return latency }}
+	n := &Sim{tb: tb}
 	n.link.Uplink.BitsPerSecond = bitsPerSecond
 	n.link.Downlink.BitsPerSecond = bitsPerSecond
-	n.net.LatencyFunc = func(p *simnet.Packet) time.Duration {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		return n.latency(hostIndex(p.From), hostIndex(p.To))
-	}
+	n.net.LatencyFunc = func(*simnet.Packet) time.Duration { return latency }
 	return n
-}
-
-// SetLatency gives each packet its own one-way time from now on, by the indexes of the hosts in order of creation.
-func (n *Sim) SetLatency(f func(from, to int) time.Duration) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.latency = f
 }
 
 // Endpoint reserves the next host's place: the address to listen on and the libp2p options that put a host there. A host
@@ -155,12 +142,4 @@ func (s *socket) ReadFrom(p []byte) (int, net.Addr, error) {
 			return n, addr, err
 		}
 	}
-}
-
-func hostIndex(a net.Addr) int {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil || !ap.Addr().Is4() {
-		return -1
-	}
-	return int(ap.Addr().As4()[3]) - 1
 }

@@ -59,7 +59,7 @@ type EffectLogits struct {
 	Rows      []byte
 }
 
-// EffectShards says that a step has passed all hops; [PipelineState.Shards] is up to date.
+// EffectShards says that a step has passed all hops; [PipelineState.Report] is up to date.
 type EffectShards struct{ Hops []protocol.HopTiming }
 
 // EffectClose asks to close the session at every hop. It is the last effect of a generation.

@@ -4,7 +4,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -198,6 +197,3 @@ func (g *generation) close() {
 	}
 	wg.Wait()
 }
-
-// IsCancelled reports whether a generation ended because its context did.
-func IsCancelled(err error) bool { return errors.Is(err, context.Canceled) }

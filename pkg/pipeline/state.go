@@ -158,8 +158,5 @@ func (s *PipelineState) Deadline() time.Time { return s.deadline }
 // Generated returns the tokens so far. The caller must not change them.
 func (s *PipelineState) Generated() []protocol.TokenID { return s.generated }
 
-// Shards returns each hop's progress, in route order. The caller must not change it.
-func (s *PipelineState) Shards() []ShardProgress { return s.shards }
-
 // Err returns why the generation failed, nil while it has not.
 func (s *PipelineState) Err() error { return s.err }
