@@ -22,13 +22,13 @@ type Acts struct {
 	x          []float32 // [rows][cols], the caller's
 	rows, cols int
 
-	// Blocks lie by tile of height rows, then column block, then row of the tile: a block of weights meets its activations side by
-	// side. The last tile is filled up with zeros.
+	// Blocks lie by tile of rows, then column block, then row of the tile: a block of weights meets its activations side by
+	// side. Tiles have height rows; those that remain are cut into halves of it, quarters and so on.
 	height int       // 0 until quantised
-	q      []int8    // [tiles][cols/32][height][32]
-	d      []float32 // [tiles][cols/32][height] scales
-	s      []float32 // [tiles][cols/32][height] sum of the block's q, times its scale
-	sum    []int32   // [tiles][cols/32][sums][height] sums of q: of the block, its first half and its second half
+	q      []int8    // [tiles][cols/32][rows of the tile][32]
+	d      []float32 // [tiles][cols/32][rows of the tile] scales
+	s      []float32 // [tiles][cols/32][rows of the tile] sum of the block's q, times its scale
+	sum    []int32   // [tiles][cols/32][sums][rows of the tile] sums of q: of the block, its first half and its second half
 }
 
 // sums is the number of integer sums of a block.
@@ -36,7 +36,7 @@ const sums = 3
 
 // NewActs allocates for up to maxRows rows of up to maxCols columns.
 func NewActs(maxRows, maxCols int) *Acts {
-	blocks := (maxRows + tileRows - 1) / tileRows * tileRows * ((maxCols + actBlock - 1) / actBlock)
+	blocks := maxRows * ((maxCols + actBlock - 1) / actBlock)
 	return &Acts{
 		maxRows: maxRows, maxCols: maxCols,
 		q: make([]int8, blocks*actBlock), d: make([]float32, blocks), s: make([]float32, blocks), sum: make([]int32, blocks*sums),
@@ -54,45 +54,40 @@ func (a *Acts) Set(x []float32, rows, cols int) {
 // Rows returns the number of rows set.
 func (a *Acts) Rows() int { return a.rows }
 
-// padded returns the number of rows of all tiles.
-func (a *Acts) padded() int { return (a.rows + a.height - 1) / a.height * a.height }
+// tile returns the tile that a row belongs to.
+func (a *Acts) tile(row int) (first, height int) {
+	first, height = row/a.height*a.height, a.height
+	for first+height > a.rows || first+height <= row {
+		if first+height <= row {
+			first += height
+		}
+		height /= 2
+	}
+	return first, height
+}
 
 // quantizePiece quantises the i-th piece of the blocks, counted row by row.
 func (a *Acts) quantizePiece(i int, o *ops) {
 	blocks := a.cols / actBlock
-	for n, end := i*actPiece, min((i+1)*actPiece, a.padded()*blocks); n < end; {
+	for n, end := i*actPiece, min((i+1)*actPiece, a.rows*blocks); n < end; {
 		row, b := n/blocks, n%blocks
 		run := min(end-n, blocks-b) // blocks of the same row
-		if o != nil && row < a.rows {
-			to := a.place(row, b)
-			first := to - row%a.height
-			o.quantizeBlocks(a.q[to*actBlock:], a.d[to:], a.s[to:], a.sum[first*sums+row%a.height:], a.x[n*actBlock:], run, a.height)
+		first, height := a.tile(row)
+		to := first*blocks + b*height // of the tile's first row
+		if i := row - first; o != nil {
+			o.quantizeBlocks(a.q[(to+i)*actBlock:], a.d[to+i:], a.s[to+i:], a.sum[to*sums+i:], a.x[n*actBlock:], run, height)
 		} else {
-			for ; b < n%blocks+run; b++ {
-				a.quantizeOne(row, b)
+			for range run {
+				q, sum := (*[actBlock]int8)(a.q[(to+i)*actBlock:]), a.sum[to*sums+i:]
+				a.d[to+i], a.s[to+i], sum[height], sum[2*height] = quantizeBlock(q, (*[actBlock]float32)(a.x[n*actBlock:]))
+				sum[0] = sum[height] + sum[2*height]
+				to += height
+				n++
 			}
+			continue
 		}
 		n += run
 	}
-}
-
-// place returns where a block lies.
-func (a *Acts) place(row, b int) int {
-	return row/a.height*(a.cols/actBlock)*a.height + b*a.height + row%a.height
-}
-
-// quantizeOne quantises block b of a row, or clears it in a row that is there only to fill a tile up.
-func (a *Acts) quantizeOne(row, b int) {
-	to := a.place(row, b)
-	q, sum := (*[actBlock]int8)(a.q[to*actBlock:]), a.sum[(to-row%a.height)*sums+row%a.height:]
-	var lo, hi int32
-	if row < a.rows {
-		a.d[to], a.s[to], lo, hi = quantizeBlock(q, (*[actBlock]float32)(a.x[row*a.cols+b*actBlock:]))
-	} else {
-		clear(q[:])
-		a.d[to], a.s[to] = 0, 0
-	}
-	sum[0], sum[a.height], sum[2*a.height] = lo+hi, lo, hi
 }
 
 // quantizeBlock rounds x to q, and returns the scale, the scale times the sum of q, and the sums of both halves of q

@@ -37,9 +37,11 @@ func (p *Pool) MatMul(dst []float32, m *Matrix, a *Acts) {
 	defer p.mu.Unlock()
 	rows := min(pieceBytes/m.rowBytes, m.Rows/(piecesPerThread*p.threads))
 	p.job = matMulJob{dst: dst, m: m, a: a, rows: (rows/rowTile + 1) * rowTile}
-	if height := m.tileHeight(a.rows); isQuantized(m.Type) && a.height != height {
-		a.height = height
-		p.run((a.padded()*(a.cols/actBlock)+actPiece-1)/actPiece, p.quantize)
+	if isQuantized(m.Type) {
+		if height := m.tileHeight(a.rows); a.height != height {
+			a.height = height
+			p.run((a.rows*(a.cols/actBlock)+actPiece-1)/actPiece, p.quantize)
+		}
 	}
 	p.run((m.Rows+p.job.rows-1)/p.job.rows, p.product)
 	p.job = matMulJob{} // keep nothing alive
@@ -48,12 +50,13 @@ func (p *Pool) MatMul(dst []float32, m *Matrix, a *Acts) {
 // isQuantized reports whether products with weights of type t use the int8 blocks of the activations.
 func isQuantized(t quant.Type) bool { return t != quant.F32 && t != quant.F16 && t != quant.BF16 }
 
-// tileHeight returns the height of tiles that products of n activation rows are computed by: all of them where there are no panels.
+// tileHeight returns the height of the tiles that quantised products of n activation rows are computed by: all of them where there
+// are no panels.
 func (m *Matrix) tileHeight(n int) int {
-	if m.panels == nil || n <= 1 {
+	if m.panels == nil {
 		return max(n, 1)
 	}
-	return tileRows
+	return m.tiles.height()
 }
 
 func (p *Pool) quantizePiece(_, i int) { p.job.a.quantizePiece(i, p.ops) }

@@ -2,28 +2,36 @@
 
 package kernel
 
-// tileRows is the number of activation rows that a routine multiplies a panel with; a single row has a routine of its own.
-const tileRows = 4
+import "math/bits"
 
-// tileFunc multiplies a panel with a tile of one or tileRows activation rows, in steps of 32 columns, or 256 of a K-quant, into
-// dst, [rows][panelRows]. q, d, s and sum are the tile's part of [Acts].
-type tileFunc func(dst *float32, w *byte, q *int8, d, s *float32, sum *int32, steps int)
+// tileRows is the most activation rows that a routine multiplies a panel with.
+const tileRows = 8
+
+// floatRows is the number of activation rows of a tile with float weights; a single row has a routine of its own.
+const floatRows = 4
+
+// tileFunc multiplies a panel with a tile of activation rows, in steps of 32 columns, or 256 of a K-quant, into rows of
+// panelRows that lie stride bytes apart. q, d, s and sum are the tile's part of [Acts].
+type tileFunc func(dst *float32, stride int, w *byte, q *int8, d, s *float32, sum *int32, steps int)
 
 // floatFunc does the same for float weights; rows of activations lie stride bytes apart.
 type floatFunc func(dst *float32, w *byte, x *float32, stride, cols int)
 
 // tiles are a path's routines for a type of weights: quantised or float.
 type tiles struct {
-	one, four           tileFunc
+	quant               []tileFunc // for 1, 2, 4, … rows
 	floatOne, floatFour floatFunc
 }
+
+// height returns the rows of the largest tile.
+func (t *tiles) height() int { return 1 << (len(t.quant) - 1) }
 
 // call keeps a preemption point between calls: the scheduler, and with it the garbage collector, cannot interrupt assembly, and
 // a loop around calls of assembly alone has no other.
 //
 //go:noinline
-func (f tileFunc) call(dst *[tileRows * panelRows]float32, w []byte, q []int8, d, s []float32, sum []int32, steps int) {
-	f(&dst[0], &w[0], &q[0], &d[0], &s[0], &sum[0], steps)
+func (f tileFunc) call(dst []float32, stride int, w []byte, q []int8, d, s []float32, sum []int32, steps int) {
+	f(&dst[0], 4*stride, &w[0], &q[0], &d[0], &s[0], &sum[0], steps)
 }
 
 //go:noinline
@@ -35,8 +43,8 @@ func (f floatFunc) call(dst *[tileRows * panelRows]float32, w []byte, x []float3
 func (j *matMulJob) floatPiece(out *[tileRows * panelRows]float32, start, end int) {
 	m, a := j.m, j.a
 	for t := 0; t < a.rows; {
-		f, height := m.tiles.floatFour, tileRows
-		if a.rows-t < tileRows {
+		f, height := m.tiles.floatFour, floatRows
+		if a.rows-t < floatRows {
 			f, height = m.tiles.floatOne, 1
 		}
 		for r := start; r < end; r += panelRows {
@@ -52,19 +60,22 @@ func (j *matMulJob) floatPiece(out *[tileRows * panelRows]float32, start, end in
 // panelPiece computes the columns of dst that belong to weight rows from start, a multiple of panelRows, to end.
 func (j *matMulJob) panelPiece(out *[tileRows * panelRows]float32, start, end int) {
 	m, a := j.m, j.a
-	height, blocks := a.height, a.cols/actBlock
-	f := m.tiles.four
-	if height == 1 {
-		f = m.tiles.one
-	}
-	for t := 0; t < a.rows; t += height {
-		at := t * blocks
+	blocks := a.cols / actBlock
+	for t := 0; t < a.rows; {
+		_, height := a.tile(t)
+		f, at := m.tiles.quant[bits.TrailingZeros(uint(height))], t*blocks
 		q, d, s, sum := a.q[at*actBlock:], a.d[at:], a.s[at:], a.sum[at*sums:]
 		for r := start; r < end; r += panelRows {
-			f.call(out, m.panels[r*m.rowBytes:], q, d, s, sum, m.steps)
-			for i := range min(height, a.rows-t) {
-				copy(j.dst[(t+i)*m.Rows+r:][:min(panelRows, m.Rows-r)], out[i*panelRows:])
+			w := m.panels[r*m.rowBytes:]
+			if r+panelRows <= m.Rows {
+				f.call(j.dst[t*m.Rows+r:], m.Rows, w, q, d, s, sum, m.steps)
+				continue
+			}
+			f.call(out[:], panelRows, w, q, d, s, sum, m.steps) // the last panel has rows that are not there
+			for i := range height {
+				copy(j.dst[(t+i)*m.Rows+r:][:m.Rows-r], out[i*panelRows:])
 			}
 		}
+		t += height
 	}
 }

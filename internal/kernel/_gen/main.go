@@ -8,8 +8,10 @@ import . "github.com/mmcloughlin/avo/build"
 func main() {
 	ConstraintExpr("amd64,!purego")
 	for _, f := range formats {
-		for _, rows := range []int{1, 4} {
+		for _, rows := range []int{1, 2, 4} {
 			tile256(f, rows)
+		}
+		for _, rows := range []int{1, 2, 4, 8} {
 			tile512(f, rows)
 		}
 	}

@@ -13,20 +13,21 @@ import (
 // tile is the state of a routine that multiplies a panel of 16 weight rows with a tile of activation rows.
 type tile struct {
 	format
-	rows                  int
-	dst, w, q, d, s, sum_ Register
-	left                  Register
+	rows             int
+	dst, stride      Register
+	w, q, d, s, sum_ Register
+	left             Register
 }
 
-const signature = "func(dst *float32, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)"
+const signature = "func(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)"
 
 // begin declares the routine and loads its arguments.
 func begin(path string, f format, rows int) *tile {
 	TEXT(fmt.Sprintf("tile%s%sx%d", path, f.name, rows), NOSPLIT, signature)
 	Pragma("noescape")
-	Doc(fmt.Sprintf("tile%s%sx%d multiplies a panel of %s with %d activation rows: quantRow is the reference.", path, f.name, rows, f.name, rows))
+	Doc(fmt.Sprintf("tile%s%sx%d multiplies a panel of %s with %d activation rows into rows stride bytes apart: quantRow is the reference.", path, f.name, rows, f.name, rows))
 	arg := func(name string) Register { return Load(Param(name), GP64()) }
-	return &tile{format: f, rows: rows, dst: arg("dst"), w: arg("w"), q: arg("q"), d: arg("d"), s: arg("s"), sum_: arg("sum"), left: arg("steps")}
+	return &tile{format: f, rows: rows, dst: arg("dst"), stride: arg("stride"), w: arg("w"), q: arg("q"), d: arg("d"), s: arg("s"), sum_: arg("sum"), left: arg("steps")}
 }
 
 // advance moves the pointers to the next turn.
@@ -46,6 +47,9 @@ func (t *tile) advance() {
 // ahead is how far weights are fetched before their use: with a K-quant's turn of several kilobytes, the processor does not see by itself
 // that they are read in order.
 const ahead = 4096
+
+// fetchRows is the most activation rows for which reading the weights takes the time.
+const fetchRows = 2
 
 // fetch asks for the cache lines that lie ahead of block b of a turn.
 func (t *tile) fetch(b int) {

@@ -26,14 +26,20 @@ func tile256(f format, rows int) {
 	g.ones = splat256(0x00010001)
 	zero := YMM()
 	VPXOR(zero, zero, zero)
-	for i := range 2 * rows {
-		VMOVUPS(zero, Mem{Base: t.dst, Disp: 32 * i})
+	if rows > 2 {
+		g.third = GP64()
+		LEAQ(Mem{Base: t.dst, Index: t.stride, Scale: 2}, g.third)
+	}
+	for i := range rows {
+		for half := range 2 {
+			VMOVUPS(zero, g.result(i, half))
+		}
 	}
 	TESTQ(t.left, t.left)
 	JZ(LabelRef("done"))
 	Label("turn")
 	for b := range f.blocks() {
-		if rows == 1 {
+		if rows <= fetchRows {
 			t.fetch(b)
 		}
 		for half := range 2 {
@@ -54,6 +60,19 @@ func tile256(f format, rows int) {
 type gen256 struct {
 	*tile
 	mask, top, ones Register
+	third           Register // where row 2 of dst begins
+}
+
+// result is where a half of the sums of row i lies.
+func (g *gen256) result(i, half int) Mem {
+	m := Mem{Base: g.dst, Disp: 32 * half}
+	if i >= 2 {
+		m.Base = g.third
+	}
+	if i%2 == 1 {
+		m.Index, m.Scale = g.stride, 1
+	}
+	return m
 }
 
 func splat256(v uint32) VecVirtual {
@@ -142,7 +161,7 @@ func (g *gen256) multiply(b, half, first, last int) {
 	}
 	scale, low := g.scales(b, half)
 	for i := first; i < last; i++ {
-		sum, x, acc := total[0][i], YMM(), Mem{Base: g.dst, Disp: 64*i + 32*half}
+		sum, x, acc := total[0][i], YMM(), g.result(i, half)
 		VCVTDQ2PS(sum, sum)
 		VBROADCASTSS(g.scale(b, i), x)
 		VMULPS(x, scale, x)

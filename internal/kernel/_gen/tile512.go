@@ -12,7 +12,10 @@ import (
 func tile512(f format, rows int) {
 	t := begin("AVX512", f, rows)
 	g := &gen512{tile: t}
-	g.zero, g.low = splat512(0), splat512(0x0f0f0f0f)
+	g.zero = splat512(0)
+	if f.bits < 8 {
+		g.low = splat512(0x0f0f0f0f)
+	}
 	switch f.bits {
 	case 5:
 		g.top = splat512(0x10101010)
@@ -41,7 +44,7 @@ func tile512(f format, rows int) {
 		VCVTPH2PS(t.weights(32), m)
 	}
 	for b := range f.blocks() {
-		if rows == 1 {
+		if rows <= fetchRows {
 			t.fetch(b)
 		}
 		g.multiply(b, d, m)
@@ -51,7 +54,10 @@ func tile512(f format, rows int) {
 	JNZ(LabelRef("turn"))
 	Label("done")
 	for i, acc := range g.acc {
-		VMOVUPS(acc, Mem{Base: t.dst, Disp: 64 * i})
+		if i > 0 {
+			ADDQ(t.stride, t.dst)
+		}
+		VMOVUPS(acc, Mem{Base: t.dst})
 	}
 	VZEROUPPER()
 	RET()
@@ -77,52 +83,17 @@ func (g *gen512) multiply(b int, d, m Register) {
 	if g.super && g.min {
 		scale, low = g.six512(b, d, m)
 	}
-	// Integer sums: for each row two, of the block's halves or, to shorten chains, of odd and even quads.
-	parts := 1
-	if g.bits == 6 || g.rows == 1 {
-		parts = 2
-	}
-	sum := make([][]Register, g.rows)
-	for i := range sum {
-		for p := range parts {
-			z := ZMM()
-			switch {
-			case g.bits == 6:
-				VPMULLD_BCST(g.count(b, 1+p, i), g.negative, z)
-			case g.offset != 0 && p == 0:
-				VPMULLD_BCST(g.count(b, 0, i), g.negative, z)
-			default:
-				VMOVDQA32(g.zero, z)
-			}
-			sum[i] = append(sum[i], z)
-		}
-	}
-	g.quads(b, func(k int, w Register) {
-		for i := range g.rows {
-			p := k % parts
-			if g.bits == 6 {
-				p = k / 4
-			}
-			VPDPBUSD_BCST(g.quad(b, i, k), w, sum[i][p])
-		}
-	})
+	var sum []Register
 	if g.bits == 6 {
-		for p := range 2 {
-			sub := ZMM()
-			VPMOVSXBD(g.weights(32+(2*b+p)*16), sub)
-			for i := range sum {
-				VPMULLD(sub, sum[i][p], sum[i][p])
-			}
-		}
+		sum = g.sixteens(b)
+	} else {
+		sum = g.sum(b)
 	}
-	for i := range sum {
-		if parts == 2 {
-			VPADDD(sum[i][1], sum[i][0], sum[i][0])
-		}
-		VCVTDQ2PS(sum[i][0], sum[i][0])
+	for i, z := range sum {
+		VCVTDQ2PS(z, z)
 		both := ZMM()
 		VMULPS_BCST(g.scale(b, i), scale, both)
-		VFMADD231PS(both, sum[i][0], g.acc[i])
+		VFMADD231PS(both, z, g.acc[i])
 		switch {
 		case g.super && g.min:
 			VFNMADD231PS_BCST(g.sums(b, i), low, g.acc[i])
@@ -130,6 +101,72 @@ func (g *gen512) multiply(b int, d, m Register) {
 			VFMADD231PS_BCST(g.sums(b, i), low, g.acc[i])
 		}
 	}
+}
+
+// sum returns the integer sums of block b, one for each activation row.
+func (g *gen512) sum(b int) []Register {
+	parts := 1
+	if g.rows <= 2 {
+		parts = 2 // to shorten chains: of odd and of even quads
+	}
+	sum := make([][2]Register, g.rows)
+	for i := range sum {
+		for p := range parts {
+			sum[i][p] = g.start(b, 0, i, p == 0)
+		}
+	}
+	g.quads(b, func(k int, w Register) {
+		for i := range g.rows {
+			VPDPBUSD_BCST(g.quad(b, i, k), w, sum[i][k%parts])
+		}
+	})
+	var all []Register
+	for _, s := range sum {
+		if parts == 2 {
+			VPADDD(s[1], s[0], s[0])
+		}
+		all = append(all, s[0])
+	}
+	return all
+}
+
+// sixteens does the same for Q6_K, whose halves of a block have scales of their own.
+func (g *gen512) sixteens(b int) []Register {
+	var all []Register
+	for half := range 2 {
+		var sum []Register
+		for i := range g.rows {
+			sum = append(sum, g.start(b, 1+half, i, true))
+		}
+		g.half(b, half, func(k int, w Register) {
+			for i := range g.rows {
+				VPDPBUSD_BCST(g.quad(b, i, k), w, sum[i])
+			}
+		})
+		scale := ZMM()
+		VPMOVSXBD(g.weights(32+(2*b+half)*16), scale)
+		for i, z := range sum {
+			VPMULLD(scale, z, z)
+			if half == 1 {
+				VPADDD(z, all[i], all[i])
+			}
+		}
+		if half == 0 {
+			all = sum
+		}
+	}
+	return all
+}
+
+// start returns what an integer sum begins with: what the offset of the weights adds to it, taken away once.
+func (g *gen512) start(b, part, i int, once bool) Register {
+	z := ZMM()
+	if g.offset == 0 || !once {
+		VMOVDQA32(g.zero, z)
+	} else {
+		VPMULLD_BCST(g.count(b, part, i), g.negative, z)
+	}
+	return z
 }
 
 // six512 returns the scale and minimum of sub-block j: d and m times its numbers of six bits, packed as in GGML.
@@ -168,10 +205,10 @@ func (g *gen512) quads(b int, f func(k int, w Register)) {
 		}
 		return
 	}
-	var high [2]Register
-	for i := range g.high() / 64 {
-		high[i] = ZMM()
-		VMOVDQU32(g.weights(at+64*i), high[i])
+	var high Register
+	if g.bits == 5 {
+		high = ZMM()
+		VMOVDQU32(g.weights(at), high)
 	}
 	for j := range 4 {
 		raw, upper := ZMM(), ZMM()
@@ -180,14 +217,28 @@ func (g *gen512) quads(b int, f func(k int, w Register)) {
 		for i, w := range []Register{raw, upper} {
 			k := j + 4*i
 			VPANDD(g.low, w, w)
-			switch g.bits {
-			case 5:
-				w = g.merge(high[0], 4-k, w)
-			case 6:
-				w = g.merge(high[i], 4-2*j, w)
+			if g.bits == 5 {
+				w = g.merge(high, 4-k, w)
 			}
 			f(k, w)
 		}
+	}
+}
+
+// half calls f with the four quads of a half of block b of Q6_K.
+func (g *gen512) half(b, half int, f func(k int, w Register)) {
+	at := g.head() + b*g.block()
+	high := ZMM()
+	VMOVDQU32(g.weights(at+64*half), high)
+	for j := range 4 {
+		w := ZMM()
+		if low := g.weights(at + g.high() + 64*j); half == 0 {
+			VPANDD(low, g.low, w)
+		} else {
+			VPSRLD(Imm(4), low, w)
+			VPANDD(g.low, w, w)
+		}
+		f(4*half+j, g.merge(high, 4-2*j, w))
 	}
 }
 
