@@ -25,10 +25,11 @@ type Acts struct {
 	// Blocks lie by tile of rows, then column block, then row of the tile: a block of weights meets its activations side by
 	// side. Tiles have height rows; those that remain are cut into halves of it, quarters and so on.
 	height int       // 0 until quantised
+	offset int       // of the weights that the sums are for
 	q      []int8    // [tiles][cols/32][rows of the tile][32]
 	d      []float32 // [tiles][cols/32][rows of the tile] scales
 	s      []float32 // [tiles][cols/32][rows of the tile] sum of the block's q, times its scale
-	sum    []int32   // [tiles][cols/32][sums][rows of the tile] sums of q: of the block, its first half and its second half
+	sum    []int32   // [tiles][cols/32][sums][rows of the tile] sums of q, times offset: of the block, its first half and its second half
 }
 
 // sums is the number of integer sums of a block.
@@ -75,12 +76,14 @@ func (a *Acts) quantizePiece(i int, o *ops) {
 		first, height := a.tile(row)
 		to := first*blocks + b*height // of the tile's first row
 		if i := row - first; o != nil {
-			o.quantizeBlocks(a.q[(to+i)*actBlock:], a.d[to+i:], a.s[to+i:], a.sum[to*sums+i:], a.x[n*actBlock:], run, height)
+			o.quantizeBlocks(a.q[(to+i)*actBlock:], a.d[to+i:], a.s[to+i:], a.sum[to*sums+i:], a.x[n*actBlock:], run, height, a.offset)
 		} else {
 			for range run {
 				q, sum := (*[actBlock]int8)(a.q[(to+i)*actBlock:]), a.sum[to*sums+i:]
-				a.d[to+i], a.s[to+i], sum[height], sum[2*height] = quantizeBlock(q, (*[actBlock]float32)(a.x[n*actBlock:]))
-				sum[0] = sum[height] + sum[2*height]
+				var lo, hi int32
+				a.d[to+i], a.s[to+i], lo, hi = quantizeBlock(q, (*[actBlock]float32)(a.x[n*actBlock:]))
+				lo, hi = lo*int32(a.offset), hi*int32(a.offset)
+				sum[0], sum[height], sum[2*height] = lo+hi, lo, hi
 				to += height
 				n++
 			}

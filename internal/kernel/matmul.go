@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/shardnode/shardnode/internal/quant"
@@ -38,8 +39,8 @@ func (p *Pool) MatMul(dst []float32, m *Matrix, a *Acts) {
 	rows := min(pieceBytes/m.rowBytes, m.Rows/(piecesPerThread*p.threads))
 	p.job = matMulJob{dst: dst, m: m, a: a, rows: (rows/rowTile + 1) * rowTile}
 	if isQuantized(m.Type) {
-		if height := m.tileHeight(a.rows); a.height != height {
-			a.height = height
+		if height, offset := m.tileHeight(a.rows), offsetOf(m.Type); a.height != height || offset != 0 && offset != a.offset {
+			a.height, a.offset = height, cmp.Or(offset, offsetOf(quant.Q6_K)) // which most files mix with types without
 			p.run((a.rows*(a.cols/actBlock)+actPiece-1)/actPiece, p.quantize)
 		}
 	}
@@ -49,6 +50,22 @@ func (p *Pool) MatMul(dst []float32, m *Matrix, a *Acts) {
 
 // isQuantized reports whether products with weights of type t use the int8 blocks of the activations.
 func isQuantized(t quant.Type) bool { return t != quant.F32 && t != quant.F16 && t != quant.BF16 }
+
+// offsetOf returns what routines for panels take from each weight of type t, all at once by the sums of the activations; 0 for nothing.
+func offsetOf(t quant.Type) int {
+	switch t {
+	case quant.Q8_0:
+		return 128
+	case quant.Q4_0:
+		return 8
+	case quant.Q5_0:
+		return 16
+	case quant.Q6_K:
+		return 32
+	default:
+		return 0
+	}
+}
 
 // tileHeight returns the height of the tiles that quantised products of n activation rows are computed by: all of them where there
 // are no panels.

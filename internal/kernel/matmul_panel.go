@@ -12,7 +12,7 @@ const floatRows = 4
 
 // tileFunc multiplies a panel with a tile of activation rows, in steps of 32 columns, or 256 of a K-quant, into rows of
 // panelRows that lie stride bytes apart. q, d, s and sum are the tile's part of [Acts].
-type tileFunc func(dst *float32, stride int, w *byte, q *int8, d, s *float32, sum *int32, steps int)
+type tileFunc func(dst *float32, stride int, w *byte, next int, q *int8, d, s *float32, sum *int32, steps int)
 
 // floatFunc does the same for float weights; rows of activations lie stride bytes apart.
 type floatFunc func(dst *float32, w *byte, x *float32, stride, cols int)
@@ -20,6 +20,7 @@ type floatFunc func(dst *float32, w *byte, x *float32, stride, cols int)
 // tiles are a path's routines for a type of weights: quantised or float.
 type tiles struct {
 	quant               []tileFunc // for 1, 2, 4, … rows
+	pair                tileFunc   // for two panels and as many rows as the last of quant; nil where that gains nothing
 	floatOne, floatFour floatFunc
 }
 
@@ -30,8 +31,8 @@ func (t *tiles) height() int { return 1 << (len(t.quant) - 1) }
 // a loop around calls of assembly alone has no other.
 //
 //go:noinline
-func (f tileFunc) call(dst []float32, stride int, w []byte, q []int8, d, s []float32, sum []int32, steps int) {
-	f(&dst[0], 4*stride, &w[0], &q[0], &d[0], &s[0], &sum[0], steps)
+func (f tileFunc) call(dst []float32, stride int, w []byte, next int, q []int8, d, s []float32, sum []int32, steps int) {
+	f(&dst[0], 4*stride, &w[0], next, &q[0], &d[0], &s[0], &sum[0], steps)
 }
 
 //go:noinline
@@ -67,11 +68,16 @@ func (j *matMulJob) panelPiece(out *[tileRows * panelRows]float32, start, end in
 		q, d, s, sum := a.q[at*actBlock:], a.d[at:], a.s[at:], a.sum[at*sums:]
 		for r := start; r < end; r += panelRows {
 			w := m.panels[r*m.rowBytes:]
-			if r+panelRows <= m.Rows {
-				f.call(j.dst[t*m.Rows+r:], m.Rows, w, q, d, s, sum, m.steps)
+			if m.tiles.pair != nil && height == m.tiles.height() && r+2*panelRows <= min(end, m.Rows) {
+				m.tiles.pair.call(j.dst[t*m.Rows+r:], m.Rows, w, panelRows*m.rowBytes, q, d, s, sum, m.steps)
+				r += panelRows
 				continue
 			}
-			f.call(out[:], panelRows, w, q, d, s, sum, m.steps) // the last panel has rows that are not there
+			if r+panelRows <= m.Rows {
+				f.call(j.dst[t*m.Rows+r:], m.Rows, w, 0, q, d, s, sum, m.steps)
+				continue
+			}
+			f.call(out[:], panelRows, w, 0, q, d, s, sum, m.steps) // the last panel has rows that are not there
 			for i := range height {
 				copy(j.dst[(t+i)*m.Rows+r:][:m.Rows-r], out[i*panelRows:])
 			}

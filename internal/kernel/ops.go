@@ -6,7 +6,7 @@ import "unsafe"
 
 // ops are a path's routines for what is not a product with weights. All of them take at least one element.
 type ops struct {
-	quantize func(q *int8, d, s *float32, sum *int32, x *float32, blocks, height int)
+	quantize func(q *int8, d, s *float32, sum *int32, x *float32, blocks, height, offset int)
 	softmax  func(s *float32, n int, scale float32) float32 // in groups of 16
 	swiglu   func(dst, gate, up *float32, n int)            // n is a multiple of 8
 	squares  func(x *float32, n int) float32                // n is a multiple of 16
@@ -30,11 +30,11 @@ const vectorLanes = 8
 // activeOps are those of the functions that have no pool; nil where the path has none.
 var activeOps = opsOf(active)
 
-// quantizeBlocks quantises neighbouring blocks of a row into tiles of that height.
+// quantizeBlocks quantises neighbouring blocks of a row into tiles of that height, for weights with that offset.
 //
 //go:noinline
-func (o *ops) quantizeBlocks(q []int8, d, s []float32, sum []int32, x []float32, blocks, height int) {
-	o.quantize(&q[0], &d[0], &s[0], &sum[0], &x[0], blocks, height)
+func (o *ops) quantizeBlocks(q []int8, d, s []float32, sum []int32, x []float32, blocks, height, offset int) {
+	o.quantize(&q[0], &d[0], &s[0], &sum[0], &x[0], blocks, height, offset)
 }
 
 // swigluRow is SwiGLU.

@@ -97,10 +97,10 @@ func TestQuantizeBlockEqualsReference(t *testing.T) {
 		diff(t, "scale and sum", []float32{d, s}, []float32{wantD, wantS})
 		for _, which := range supported()[1:] { // as second row of a tile of three, the second block of two
 			q2, d2, s2, sum2 := make([]int8, 5*32), make([]float32, 5), make([]float32, 5), make([]int32, 18)
-			opsOf(which).quantizeBlocks(q2[32:], d2[1:], s2[1:], sum2[1:], append(randomFloats(rng, actBlock, 1), x...), 2, 3)
+			opsOf(which).quantizeBlocks(q2[32:], d2[1:], s2[1:], sum2[1:], append(randomFloats(rng, actBlock, 1), x...), 2, 3, 128)
 			diff(t, string(which)+": scale and sum", []float32{d2[4], s2[4]}, []float32{d, s})
-			if !slices.Equal(q2[4*32:], q[:]) || !slices.Equal([]int32{sum2[10], sum2[13], sum2[16]}, []int32{lo + hi, lo, hi}) {
-				t.Fatalf("%s: %v with the sums %v, want %v with %d and %d", which, q2[4*32:], sum2, q, lo, hi)
+			if !slices.Equal(q2[4*32:], q[:]) || !slices.Equal([]int32{sum2[10], sum2[13], sum2[16]}, []int32{128 * (lo + hi), 128 * lo, 128 * hi}) {
+				t.Fatalf("%s: %v with the sums %v, want %v with 128 times %d and %d", which, q2[4*32:], sum2, q, lo, hi)
 			}
 		}
 		var halves [2]int32

@@ -71,8 +71,8 @@ var tilesAVX2 = map[quant.Type]*tiles{
 }
 
 var tilesAVX512 = map[quant.Type]*tiles{
-	quant.Q8_0: {quant: []tileFunc{tileAVX512Q8_0x1, tileAVX512Q8_0x2, tileAVX512Q8_0x4, tileAVX512Q8_0x8}},
-	quant.Q4_0: {quant: []tileFunc{tileAVX512Q4_0x1, tileAVX512Q4_0x2, tileAVX512Q4_0x4, tileAVX512Q4_0x8}},
+	quant.Q8_0: {quant: []tileFunc{tileAVX512Q8_0x1, tileAVX512Q8_0x2, tileAVX512Q8_0x4}, pair: tileAVX512Q8_0x4Pair},
+	quant.Q4_0: {quant: []tileFunc{tileAVX512Q4_0x1, tileAVX512Q4_0x2, tileAVX512Q4_0x4}, pair: tileAVX512Q4_0x4Pair},
 	quant.Q4_1: {quant: []tileFunc{tileAVX512Q4_1x1, tileAVX512Q4_1x2, tileAVX512Q4_1x4, tileAVX512Q4_1x8}},
 	quant.Q5_0: {quant: []tileFunc{tileAVX512Q5_0x1, tileAVX512Q5_0x2, tileAVX512Q5_0x4, tileAVX512Q5_0x8}},
 	quant.Q5_1: {quant: []tileFunc{tileAVX512Q5_1x1, tileAVX512Q5_1x2, tileAVX512Q5_1x4, tileAVX512Q5_1x8}},

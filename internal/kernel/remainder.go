@@ -21,7 +21,7 @@ func (r *Remainder) Write(dst, x []float32) {
 	for len(x) > 0 {
 		blocks := min(remainderBlocks, len(x)/actBlock)
 		if activeOps != nil {
-			activeOps.quantizeBlocks(q[:], d[:], r.s[:], r.sum[:], x, blocks, 1)
+			activeOps.quantizeBlocks(q[:], d[:], r.s[:], r.sum[:], x, blocks, 1, 0)
 		} else {
 			for b := range blocks {
 				d[b], r.s[b], _, _ = quantizeBlock((*[actBlock]int8)(q[b*actBlock:]), (*[actBlock]float32)(x[b*actBlock:]))

@@ -7,287 +7,287 @@ package kernel
 // tileAVX2Q8_0x1 multiplies a panel of Q8_0 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q8_0x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q8_0x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q8_0x2 multiplies a panel of Q8_0 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q8_0x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q8_0x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q8_0x4 multiplies a panel of Q8_0 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q8_0x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q8_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q8_0x1 multiplies a panel of Q8_0 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q8_0x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q8_0x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q8_0x2 multiplies a panel of Q8_0 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q8_0x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q8_0x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q8_0x4 multiplies a panel of Q8_0 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q8_0x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q8_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
-// tileAVX512Q8_0x8 multiplies a panel of Q8_0 with 8 activation rows into rows stride bytes apart: quantRow is the reference.
+// tileAVX512Q8_0x4Pair multiplies a panel and the next one of Q8_0 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q8_0x8(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q8_0x4Pair(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_0x1 multiplies a panel of Q4_0 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_0x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_0x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_0x2 multiplies a panel of Q4_0 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_0x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_0x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_0x4 multiplies a panel of Q4_0 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_0x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_0x1 multiplies a panel of Q4_0 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_0x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_0x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_0x2 multiplies a panel of Q4_0 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_0x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_0x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_0x4 multiplies a panel of Q4_0 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_0x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
-// tileAVX512Q4_0x8 multiplies a panel of Q4_0 with 8 activation rows into rows stride bytes apart: quantRow is the reference.
+// tileAVX512Q4_0x4Pair multiplies a panel and the next one of Q4_0 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_0x8(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_0x4Pair(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_1x1 multiplies a panel of Q4_1 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_1x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_1x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_1x2 multiplies a panel of Q4_1 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_1x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_1x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_1x4 multiplies a panel of Q4_1 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_1x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_1x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_1x1 multiplies a panel of Q4_1 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_1x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_1x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_1x2 multiplies a panel of Q4_1 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_1x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_1x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_1x4 multiplies a panel of Q4_1 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_1x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_1x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_1x8 multiplies a panel of Q4_1 with 8 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_1x8(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_1x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_0x1 multiplies a panel of Q5_0 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_0x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_0x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_0x2 multiplies a panel of Q5_0 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_0x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_0x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_0x4 multiplies a panel of Q5_0 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_0x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_0x1 multiplies a panel of Q5_0 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_0x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_0x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_0x2 multiplies a panel of Q5_0 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_0x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_0x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_0x4 multiplies a panel of Q5_0 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_0x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_0x8 multiplies a panel of Q5_0 with 8 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_0x8(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_0x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_1x1 multiplies a panel of Q5_1 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_1x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_1x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_1x2 multiplies a panel of Q5_1 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_1x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_1x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_1x4 multiplies a panel of Q5_1 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_1x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_1x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_1x1 multiplies a panel of Q5_1 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_1x1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_1x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_1x2 multiplies a panel of Q5_1 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_1x2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_1x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_1x4 multiplies a panel of Q5_1 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_1x4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_1x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_1x8 multiplies a panel of Q5_1 with 8 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_1x8(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_1x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_Kx1 multiplies a panel of Q4_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_Kx1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_Kx2 multiplies a panel of Q4_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_Kx2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_Kx4 multiplies a panel of Q4_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q4_Kx4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q4_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_Kx1 multiplies a panel of Q4_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_Kx1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_Kx2 multiplies a panel of Q4_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_Kx2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_Kx4 multiplies a panel of Q4_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_Kx4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q4_Kx8 multiplies a panel of Q4_K with 8 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q4_Kx8(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q4_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_Kx1 multiplies a panel of Q5_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_Kx1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_Kx2 multiplies a panel of Q5_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_Kx2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_Kx4 multiplies a panel of Q5_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q5_Kx4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q5_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_Kx1 multiplies a panel of Q5_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_Kx1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_Kx2 multiplies a panel of Q5_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_Kx2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_Kx4 multiplies a panel of Q5_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_Kx4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q5_Kx8 multiplies a panel of Q5_K with 8 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q5_Kx8(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q5_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q6_Kx1 multiplies a panel of Q6_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q6_Kx1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q6_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q6_Kx2 multiplies a panel of Q6_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q6_Kx2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q6_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q6_Kx4 multiplies a panel of Q6_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX2Q6_Kx4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX2Q6_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q6_Kx1 multiplies a panel of Q6_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q6_Kx1(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q6_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q6_Kx2 multiplies a panel of Q6_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q6_Kx2(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q6_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q6_Kx4 multiplies a panel of Q6_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q6_Kx4(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q6_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX512Q6_Kx8 multiplies a panel of Q6_K with 8 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
-func tileAVX512Q6_Kx8(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)
+func tileAVX512Q6_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
-// quantizeAVX2 quantises neighbouring blocks of a row into tiles of that height: quantizeBlock is the reference.
+// quantizeAVX2 quantises neighbouring blocks of a row into tiles of that height: quantizeBlock is the reference. Sums are multiplied by offset.
 //
 //go:noescape
-func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int)
+func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)
 
 // readAVX2 reads that many cache lines, at least one, and keeps nothing.
 //

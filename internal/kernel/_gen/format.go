@@ -23,6 +23,9 @@ var formats = []format{
 	{name: "Q6_K", bits: 6, offset: 32, super: true},
 }
 
+// plain reports whether a block has one scale and nothing else: little work beside the products, and few registers.
+func (f format) plain() bool { return !f.min && !f.super && f.bits != 5 }
+
 // blocks is the number of blocks that are computed in one turn of the loop.
 func (f format) blocks() int {
 	if f.super {

@@ -11,8 +11,13 @@ func main() {
 		for _, rows := range []int{1, 2, 4} {
 			tile256(f, rows)
 		}
-		for _, rows := range []int{1, 2, 4, 8} {
-			tile512(f, rows)
+		for _, rows := range []int{1, 2, 4} {
+			tile512(f, rows, 1)
+		}
+		if f.plain() {
+			tile512(f, 4, 2)
+		} else {
+			tile512(f, 8, 1)
 		}
 	}
 	quantize()

@@ -13,21 +13,26 @@ import (
 // tile is the state of a routine that multiplies a panel of 16 weight rows with a tile of activation rows.
 type tile struct {
 	format
-	rows             int
-	dst, stride      Register
-	w, q, d, s, sum_ Register
-	left             Register
+	rows          int
+	dst, stride   Register
+	w, next       Register // the second panel lies next bytes after the first one
+	q, d, s, sum_ Register
+	left          Register
 }
 
-const signature = "func(dst *float32, stride int, w *byte, q *int8, d *float32, s *float32, sum *int32, steps int)"
+const signature = "func(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)"
 
 // begin declares the routine and loads its arguments.
-func begin(path string, f format, rows int) *tile {
-	TEXT(fmt.Sprintf("tile%s%sx%d", path, f.name, rows), NOSPLIT, signature)
+func begin(path string, f format, rows, panels int) *tile {
+	name, what := fmt.Sprintf("tile%s%sx%d", path, f.name, rows), "a panel"
+	if panels == 2 {
+		name, what = name+"Pair", "a panel and the next one"
+	}
+	TEXT(name, NOSPLIT, signature)
 	Pragma("noescape")
-	Doc(fmt.Sprintf("tile%s%sx%d multiplies a panel of %s with %d activation rows into rows stride bytes apart: quantRow is the reference.", path, f.name, rows, f.name, rows))
+	Doc(fmt.Sprintf("%s multiplies %s of %s with %d activation rows into rows stride bytes apart: quantRow is the reference.", name, what, f.name, rows))
 	arg := func(name string) Register { return Load(Param(name), GP64()) }
-	return &tile{format: f, rows: rows, dst: arg("dst"), stride: arg("stride"), w: arg("w"), q: arg("q"), d: arg("d"), s: arg("s"), sum_: arg("sum"), left: arg("steps")}
+	return &tile{format: f, rows: rows, dst: arg("dst"), stride: arg("stride"), w: arg("w"), next: arg("next"), q: arg("q"), d: arg("d"), s: arg("s"), sum_: arg("sum"), left: arg("steps")}
 }
 
 // advance moves the pointers to the next turn.

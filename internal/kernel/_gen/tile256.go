@@ -11,7 +11,7 @@ import (
 // tile256 writes a routine for AVX2: a lane is a weight row, and a panel's 16 rows are two halves of 8, worked on one after the
 // other in every block. The sums of several rows and halves are more than there are registers: they lie in dst.
 func tile256(f format, rows int) {
-	t := begin("AVX2", f, rows)
+	t := begin("AVX2", f, rows, 1)
 	g := &gen256{tile: t}
 	switch f.bits {
 	case 8:
@@ -143,10 +143,9 @@ func (g *gen256) multiply(b, half, first, last int) {
 		}
 		for _, p := range parts {
 			sum := total[p[0]][i]
-			if shift := map[int]uint64{8: 3, 16: 4, 32: 5}[g.offset]; shift != 0 {
+			if g.offset != 0 && g.bits != 8 {
 				x := YMM()
 				VPBROADCASTD(g.count(b, p[1], i), x)
-				VPSLLD(Imm(shift), x, x)
 				VPSUBD(x, sum, sum)
 			}
 			if g.bits == 6 {

@@ -8,11 +8,11 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// tile512 writes a routine for AVX-512 with VNNI: a lane is a weight row.
-func tile512(f format, rows int) {
-	t := begin("AVX512", f, rows)
-	g := &gen512{tile: t}
-	g.zero = splat512(0)
+// tile512 writes a routine for AVX-512 with VNNI: a lane is a weight row. Two panels share the broadcast activations, which pays where
+// products are most of the work; with K-quants more rows, which share the unpacked weights, pay more.
+func tile512(f format, rows, panels int) {
+	t := begin("AVX512", f, rows, panels)
+	g := &gen512{tile: t, panels: panels, zero: splat512(0)}
 	if f.bits < 8 {
 		g.low = splat512(0x0f0f0f0f)
 	}
@@ -22,13 +22,10 @@ func tile512(f format, rows int) {
 	case 6:
 		g.top = splat512(0x30303030)
 	}
-	if f.offset != 0 {
-		g.negative = splat512(uint32(-int32(f.offset)))
-	}
 	if f.super && f.min {
 		g.six, g.four, g.two = splat512(63), splat512(15), splat512(0x30)
 	}
-	for range rows {
+	for range panels * rows {
 		acc := ZMM()
 		VMOVDQA32(g.zero, acc)
 		g.acc = append(g.acc, acc)
@@ -36,28 +33,26 @@ func tile512(f format, rows int) {
 	TESTQ(t.left, t.left)
 	JZ(LabelRef("done"))
 	Label("turn")
-	d := ZMM()
-	VCVTPH2PS(t.weights(0), d)
-	var m Register
-	if f.min {
-		m = ZMM()
-		VCVTPH2PS(t.weights(32), m)
+	if f.super { // else they are of one block, and wait until registers are free
+		g.d, g.m = g.scales(0)
 	}
 	for b := range f.blocks() {
 		if rows <= fetchRows {
 			t.fetch(b)
 		}
-		g.multiply(b, d, m)
+		g.multiply(b)
 	}
 	t.advance()
 	DECQ(t.left)
 	JNZ(LabelRef("turn"))
 	Label("done")
-	for i, acc := range g.acc {
+	for i := range rows {
 		if i > 0 {
 			ADDQ(t.stride, t.dst)
 		}
-		VMOVUPS(acc, Mem{Base: t.dst})
+		for p := range panels {
+			VMOVUPS(g.acc[p*rows+i], Mem{Base: t.dst, Disp: 64 * p})
+		}
 	}
 	VZEROUPPER()
 	RET()
@@ -65,9 +60,11 @@ func tile512(f format, rows int) {
 
 type gen512 struct {
 	*tile
-	zero, low, top, negative Register
-	six, four, two           Register
-	acc                      []Register
+	panels         int // 2 only where the format is plain
+	zero, low, top Register
+	six, four, two Register
+	d, m           Register   // scales and minima of a K-quant's turn
+	acc            []Register // [panels][rows]
 }
 
 func splat512(v uint32) Register {
@@ -77,48 +74,60 @@ func splat512(v uint32) Register {
 	return z
 }
 
-// multiply adds the products of block b of a turn. d and m are the header's scales.
-func (g *gen512) multiply(b int, d, m Register) {
-	scale, low := d, m
-	if g.super && g.min {
-		scale, low = g.six512(b, d, m)
+// panel is the operand at a place of panel p.
+func (g *gen512) panel(p, at int) Mem {
+	m := g.weights(at)
+	if p == 1 {
+		m.Index, m.Scale = g.next, 1
 	}
-	var sum []Register
+	return m
+}
+
+// multiply adds the products of block b of a turn.
+func (g *gen512) multiply(b int) {
+	scale, low := g.d, g.m
+	if g.super && g.min {
+		scale, low = g.sub(b)
+	}
+	var sum []Register // [panels][rows]
 	if g.bits == 6 {
 		sum = g.sixteens(b)
 	} else {
 		sum = g.sum(b)
 	}
-	for i, z := range sum {
-		VCVTDQ2PS(z, z)
-		both := ZMM()
-		VMULPS_BCST(g.scale(b, i), scale, both)
-		VFMADD231PS(both, z, g.acc[i])
-		switch {
-		case g.super && g.min:
-			VFNMADD231PS_BCST(g.sums(b, i), low, g.acc[i])
-		case g.min:
-			VFMADD231PS_BCST(g.sums(b, i), low, g.acc[i])
+	for p := range g.panels {
+		if !g.super {
+			scale, low = g.scales(p)
+		}
+		for i := range g.rows {
+			z, acc, both := sum[p*g.rows+i], g.acc[p*g.rows+i], ZMM()
+			VCVTDQ2PS(z, z)
+			VMULPS_BCST(g.scale(b, i), scale, both)
+			VFMADD231PS(both, z, acc)
+			switch {
+			case g.super && g.min:
+				VFNMADD231PS_BCST(g.sums(b, i), low, acc)
+			case g.min:
+				VFMADD231PS_BCST(g.sums(b, i), low, acc)
+			}
 		}
 	}
 }
 
-// sum returns the integer sums of block b, one for each activation row.
+// sum returns the integer sums of block b.
 func (g *gen512) sum(b int) []Register {
 	parts := 1
-	if g.rows <= 2 {
-		parts = 2 // to shorten chains: of odd and of even quads
+	if g.panels*g.rows <= 2 || g.panels == 2 {
+		parts = 2 // to shorten chains, where there are registers: of odd and of even quads
 	}
-	sum := make([][2]Register, g.rows)
-	for i := range sum {
-		for p := range parts {
-			sum[i][p] = g.start(b, 0, i, p == 0)
+	sum := make([][2]Register, g.panels*g.rows)
+	for n := range sum {
+		for part := range parts {
+			sum[n][part] = g.start(b, 0, n%g.rows, part == 0)
 		}
 	}
-	g.quads(b, func(k int, w Register) {
-		for i := range g.rows {
-			VPDPBUSD_BCST(g.quad(b, i, k), w, sum[i][k%parts])
-		}
+	g.quads(b, func(k int, w []Register) {
+		g.dot(b, k, w, func(p, i int) Register { return sum[p*g.rows+i][k%parts] })
 	})
 	var all []Register
 	for _, s := range sum {
@@ -130,7 +139,22 @@ func (g *gen512) sum(b int) []Register {
 	return all
 }
 
-// sixteens does the same for Q6_K, whose halves of a block have scales of their own.
+// dot adds the products of quad k of the panels, w, with that of each row.
+func (g *gen512) dot(b, k int, w []Register, sum func(p, i int) Register) {
+	for i := range g.rows {
+		if g.panels == 1 {
+			VPDPBUSD_BCST(g.quad(b, i, k), w[0], sum(0, i))
+			continue
+		}
+		x := ZMM()
+		VPBROADCASTD(g.quad(b, i, k), x)
+		for p := range g.panels {
+			VPDPBUSD(x, w[p], sum(p, i))
+		}
+	}
+}
+
+// sixteens is sum for Q6_K, whose halves of a block have scales of their own.
 func (g *gen512) sixteens(b int) []Register {
 	var all []Register
 	for half := range 2 {
@@ -138,10 +162,8 @@ func (g *gen512) sixteens(b int) []Register {
 		for i := range g.rows {
 			sum = append(sum, g.start(b, 1+half, i, true))
 		}
-		g.half(b, half, func(k int, w Register) {
-			for i := range g.rows {
-				VPDPBUSD_BCST(g.quad(b, i, k), w, sum[i])
-			}
+		g.half(b, half, func(k int, w []Register) {
+			g.dot(b, k, w, func(_, i int) Register { return sum[i] })
 		})
 		scale := ZMM()
 		VPMOVSXBD(g.weights(32+(2*b+half)*16), scale)
@@ -161,64 +183,88 @@ func (g *gen512) sixteens(b int) []Register {
 // start returns what an integer sum begins with: what the offset of the weights adds to it, taken away once.
 func (g *gen512) start(b, part, i int, once bool) Register {
 	z := ZMM()
-	if g.offset == 0 || !once {
-		VMOVDQA32(g.zero, z)
+	if once && g.offset != 0 {
+		VPSUBD_BCST(g.count(b, part, i), g.zero, z)
 	} else {
-		VPMULLD_BCST(g.count(b, part, i), g.negative, z)
+		VMOVDQA32(g.zero, z)
 	}
 	return z
 }
 
-// six512 returns the scale and minimum of sub-block j: d and m times its numbers of six bits, packed as in GGML.
-func (g *gen512) six512(j int, d, m Register) (scale, low Register) {
-	unpack := func(word int) Register {
-		z := ZMM()
-		if j < 4 {
-			VPSRLD(Imm(uint64(8*j)), g.weights(64+64*word), z)
-			VPANDD(g.six, z, z)
-			return z
-		}
-		at := 8 * (j - 4)
-		VPSRLD(Imm(uint64(at+4*word)), g.weights(64+128), z)
-		VPANDD(g.four, z, z)
-		high := ZMM()
-		VPSRLD(Imm(uint64(at+2)), g.weights(64+64*word), high)
-		VPTERNLOGD(Imm(0xea), z, g.two, high)
-		return high
+// scales returns the header's scales of panel p, and minima if there are any.
+func (g *gen512) scales(p int) (scale, low Register) {
+	scale = ZMM()
+	VCVTPH2PS(g.panel(p, 0), scale)
+	if g.min {
+		low = ZMM()
+		VCVTPH2PS(g.panel(p, 32), low)
 	}
-	scale, low = unpack(0), unpack(1)
-	VCVTDQ2PS(scale, scale)
-	VMULPS(d, scale, scale)
-	VCVTDQ2PS(low, low)
-	VMULPS(m, low, low)
 	return scale, low
 }
 
-// quads calls f with each quad of 4 columns of block b: in each lane 4 unsigned bytes.
-func (g *gen512) quads(b int, f func(k int, w Register)) {
+// sub returns scale and minimum of sub-block j: those of the turn times its numbers of six bits.
+func (g *gen512) sub(j int) (scale, low Register) {
+	scale, low = g.number(j, 0), g.number(j, 1)
+	VCVTDQ2PS(scale, scale)
+	VMULPS(g.d, scale, scale)
+	VCVTDQ2PS(low, low)
+	VMULPS(g.m, low, low)
+	return scale, low
+}
+
+// number returns the six bits of sub-block j, of the scales (word 0) or minima (word 1), packed as in GGML.
+func (g *gen512) number(j, word int) Register {
+	z := ZMM()
+	if j < 4 {
+		VPSRLD(Imm(uint64(8*j)), g.weights(64+64*word), z)
+		VPANDD(g.six, z, z)
+		return z
+	}
+	at := 8 * (j - 4)
+	VPSRLD(Imm(uint64(at+4*word)), g.weights(64+128), z)
+	VPANDD(g.four, z, z)
+	high := ZMM()
+	VPSRLD(Imm(uint64(at+2)), g.weights(64+64*word), high)
+	VPTERNLOGD(Imm(0xea), z, g.two, high)
+	return high
+}
+
+// quads calls f with each quad of 4 columns of block b of all panels: in each lane 4 unsigned bytes.
+func (g *gen512) quads(b int, f func(k int, w []Register)) {
 	at := g.head() + b*g.block()
 	if g.bits == 8 {
 		for k := range 8 {
-			w := ZMM()
-			VMOVDQU32(g.weights(at+64*k), w)
+			w := make([]Register, g.panels)
+			for p := range w {
+				w[p] = ZMM()
+				VMOVDQU32(g.panel(p, at+64*k), w[p])
+			}
 			f(k, w)
 		}
 		return
 	}
-	var high Register
+	high := make([]Register, g.panels)
 	if g.bits == 5 {
-		high = ZMM()
-		VMOVDQU32(g.weights(at), high)
+		for p := range high {
+			high[p] = ZMM()
+			VMOVDQU32(g.panel(p, at), high[p])
+		}
 	}
 	for j := range 4 {
-		raw, upper := ZMM(), ZMM()
-		VMOVDQU32(g.weights(at+g.high()+64*j), raw)
-		VPSRLD(Imm(4), raw, upper)
-		for i, w := range []Register{raw, upper} {
+		lower, upper := make([]Register, g.panels), make([]Register, g.panels)
+		for p := range g.panels {
+			raw, z := ZMM(), ZMM()
+			VMOVDQU32(g.panel(p, at+g.high()+64*j), raw)
+			VPSRLD(Imm(4), raw, z)
+			lower[p], upper[p] = raw, z
+		}
+		for i, w := range [][]Register{lower, upper} {
 			k := j + 4*i
-			VPANDD(g.low, w, w)
-			if g.bits == 5 {
-				w = g.merge(high, 4-k, w)
+			for p := range w {
+				VPANDD(g.low, w[p], w[p])
+				if g.bits == 5 {
+					w[p] = g.merge(high[p], 4-k, w[p])
+				}
 			}
 			f(k, w)
 		}
@@ -226,7 +272,7 @@ func (g *gen512) quads(b int, f func(k int, w Register)) {
 }
 
 // half calls f with the four quads of a half of block b of Q6_K.
-func (g *gen512) half(b, half int, f func(k int, w Register)) {
+func (g *gen512) half(b, half int, f func(k int, w []Register)) {
 	at := g.head() + b*g.block()
 	high := ZMM()
 	VMOVDQU32(g.weights(at+64*half), high)
@@ -238,7 +284,7 @@ func (g *gen512) half(b, half int, f func(k int, w Register)) {
 			VPSRLD(Imm(4), low, w)
 			VPANDD(g.low, w, w)
 		}
-		f(4*half+j, g.merge(high, 4-2*j, w))
+		f(4*half+j, []Register{g.merge(high, 4-2*j, w)})
 	}
 }
 
