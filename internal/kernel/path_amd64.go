@@ -11,6 +11,7 @@ import (
 )
 
 //go:generate go run -C _gen . -out ../tile_amd64.s -stubs ../tile_amd64.go -pkg kernel
+//go:generate go run -C _gen . -ops -out ../ops_amd64.s -stubs ../ops_amd64.go -pkg kernel
 
 // supported returns the paths that this processor has, the best last.
 func supported() []path {

@@ -284,85 +284,6 @@ func tileAVX512Q6_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //go:noescape
 func tileAVX512Q6_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
-// quantizeAVX2 quantises neighbouring blocks of a row into tiles of that height: quantizeBlock is the reference. Sums are multiplied by offset.
-//
-//go:noescape
-func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)
-
-// readAVX2 reads that many cache lines, at least one, and keeps nothing.
-//
-//go:noescape
-func readAVX2(b *byte, lines int)
-
-// peakAVX512 does 16 VPDPBUSD a turn, of 128 operations each.
-func peakAVX512(turns int)
-
-// softmaxAVX2 replaces n scores by e to the power of score*scale less the largest, and returns the sum: softmax and sumStrided
-// are the reference. It writes to whole groups of 16.
-//
-//go:noescape
-func softmaxAVX2(s *float32, n int, scale float32) float32
-
-// swigluAVX2 is SwiGLU for n elements, a multiple of 8.
-//
-//go:noescape
-func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
-
-// squaresAVX2 sums the squares of n elements, a multiple of 16, as RMSNorm does.
-//
-//go:noescape
-func squaresAVX2(x *float32, n int) float32
-
-// normAVX2 writes x*r*w for n elements, a multiple of 8.
-//
-//go:noescape
-func normAVX2(dst *float32, x *float32, w *float32, r float32, n int)
-
-// addAVX2 adds n elements, a multiple of 8.
-//
-//go:noescape
-func addAVX2(dst *float32, x *float32, n int)
-
-// scoresQueriesF16AVX2 multiplies four queries with a tile of keys of 16 bits, 16 positions a tile.
-//
-//go:noescape
-func scoresQueriesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int)
-
-// scoresTilesF16AVX2 multiplies a query with four tiles of keys of 16 bits, 16 positions a tile.
-//
-//go:noescape
-func scoresTilesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
-
-// mix4F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 16.
-//
-//go:noescape
-func mix4F16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
-
-// mix1F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 32.
-//
-//go:noescape
-func mix1F16AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
-
-// scoresQueriesF32AVX2 multiplies four queries with a tile of keys of 32 bits, 16 positions a tile.
-//
-//go:noescape
-func scoresQueriesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int)
-
-// scoresTilesF32AVX2 multiplies a query with four tiles of keys of 32 bits, 16 positions a tile.
-//
-//go:noescape
-func scoresTilesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
-
-// mix4F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 16.
-//
-//go:noescape
-func mix4F32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
-
-// mix1F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 32.
-//
-//go:noescape
-func mix1F32AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
-
 // tileAVX2F32x1 multiplies a panel of F32 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
 //
 //go:noescape
@@ -422,3 +343,11 @@ func tileAVX2BF16x4(dst *float32, w *byte, x *float32, stride int, cols int)
 //
 //go:noescape
 func tileAVX512BF16x4(dst *float32, w *byte, x *float32, stride int, cols int)
+
+// readAVX2 reads that many cache lines, at least one, and keeps nothing.
+//
+//go:noescape
+func readAVX2(b *byte, lines int)
+
+// peakAVX512 does 16 VPDPBUSD a turn, of 128 operations each.
+func peakAVX512(turns int)

@@ -1,12 +1,30 @@
 // SPDX-License-Identifier: MIT
 
-// Command gen writes the assembly of internal/kernel. It is run by go generate there.
+// Command gen writes the assembly of internal/kernel. It is run by go generate there, once for each of its files.
 package main
 
-import . "github.com/mmcloughlin/avo/build"
+import (
+	"flag"
+
+	. "github.com/mmcloughlin/avo/build"
+)
 
 func main() {
+	ops := flag.Bool("ops", false, "write all but the products with weights")
+	flag.Parse()
 	ConstraintExpr("amd64,!purego")
+	if *ops {
+		quantize()
+		elementwise()
+		attention()
+	} else {
+		tiles()
+	}
+	Generate()
+}
+
+// tiles writes the products with weights, and what they are measured against.
+func tiles() {
 	for _, f := range formats {
 		for _, rows := range []int{1, 2, 4} {
 			tile256(f, rows)
@@ -20,15 +38,11 @@ func main() {
 			tile512(f, 8, 1)
 		}
 	}
-	quantize()
-	limits()
-	elementwise()
-	attention()
 	for _, f := range floatFormats {
 		for _, rows := range []int{1, 4} {
 			tileFloat("AVX2", f, rows)
 			tileFloat("AVX512", f, rows)
 		}
 	}
-	Generate()
+	limits()
 }
