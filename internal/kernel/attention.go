@@ -30,7 +30,7 @@ func ScoresLen(rows, heads, end int) int { return rows * heads * (tiled(end) + 1
 // Attend computes a over the keys and values of h (docs/numerics.md §6). Keys and values are converted once for all rows and
 // heads, none of which depends on another. It allocates nothing.
 func (h *KVHead) Attend(a *Attention) {
-	if activeOps != nil && h.headDim%32 == 0 {
+	if activeOps != nil && h.headDim%vectorLanes == 0 {
 		activeOps.attend(h, a)
 		return
 	}

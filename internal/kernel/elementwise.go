@@ -2,8 +2,6 @@
 
 package kernel
 
-import "math"
-
 // SwiGLU writes silu(gate)*up to dst, which may be either of them (docs/numerics.md §8).
 func SwiGLU(dst, gate, up []float32) {
 	if activeOps != nil {
@@ -17,6 +15,30 @@ func swigluPortable(dst, gate, up []float32) {
 	gate, up = gate[:len(dst)], up[:len(dst)]
 	for i, g := range gate {
 		dst[i] = float32(g/(1+Exp(-g))) * up[i]
+	}
+}
+
+// Of -2·sqrt(2/π)·(g + 0.044715·g³), the exponent of GeGLU, as bits in docs/numerics.md §8.
+const (
+	geluLinear = -0x1.988454p+0
+	geluCubic  = -0x1.2444f2p-4
+)
+
+// GeGLU writes gelu(gate)*up to dst, which may be either of them, with GELU as networks are trained that approximate it by a hyperbolic
+// tangent (docs/numerics.md §8).
+func GeGLU(dst, gate, up []float32) {
+	if activeOps != nil {
+		activeOps.gegluRow(dst, gate, up)
+		return
+	}
+	gegluPortable(dst, gate, up)
+}
+
+func gegluPortable(dst, gate, up []float32) {
+	gate, up = gate[:len(dst)], up[:len(dst)]
+	for i, g := range gate {
+		z := float32(g * FMA(geluCubic, float32(g*g), geluLinear))
+		dst[i] = float32(g/(1+Exp(z))) * up[i]
 	}
 }
 
@@ -34,16 +56,4 @@ func addPortable(dst, x []float32) {
 	for i, v := range x {
 		dst[i] += v
 	}
-}
-
-// ArgMax returns the index of the largest element, the lowest of equals; NaN counts as -Inf. It is 0 where no element is larger
-// than -Inf.
-func ArgMax(x []float32) int {
-	best, at := float32(math.Inf(-1)), 0
-	for i, v := range x {
-		if v > best {
-			best, at = v, i
-		}
-	}
-	return at
 }

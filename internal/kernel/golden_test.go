@@ -14,7 +14,7 @@ import (
 	"github.com/shardnode/shardnode/internal/quant"
 )
 
-var update = flag.Bool("update", false, "write testdata/golden.txt anew: allowed only together with a new contract name")
+var update = flag.Bool("update", false, "write testdata/golden.txt anew: other lines than new operations' may change only together with a new contract name")
 
 const goldenFile = "testdata/golden.txt"
 
@@ -122,6 +122,14 @@ func goldenLines(t *testing.T) []string {
 		}
 		add(attend(h, s.floats(rows*heads*dim), rows, heads, n-rows), "attention/%v", typ)
 	}
+	s = stream(3000)
+	x, w = s.floats(100), s.floats(100)
+	GeGLU(y, x, w)
+	add(y[:20], "geglu")
+	Weights(y, x, x[ArgMax(x)], 0.7)
+	add(y[:20], "weights")
+	new(Remainder).Write(y, x[:96])
+	add(y[:20], "remainder")
 	return lines
 }
 

@@ -51,19 +51,31 @@ func tiled(positions int) int { return (positions + kvTile - 1) / kvTile * kvTil
 
 // Put stores key and value of a position, [headDim] each, rounded to the head's type.
 func (h *KVHead) Put(pos int, k, v []float32) {
-	k, v = k[:h.headDim], v[:h.headDim]
-	key, value := pos/kvTile*kvTile*h.headDim+pos%kvTile, pos*h.headDim
+	done := 0
+	if activeOps != nil {
+		done = activeOps.putRow(h, pos, k, v)
+	}
+	h.putPortable(pos, done, k, v)
+}
+
+// putPortable stores the dimensions from d on.
+func (h *KVHead) putPortable(pos, d int, k, v []float32) {
+	k, v = k[d:h.headDim], v[d:h.headDim]
+	key, value := h.keyAt(pos)+d*kvTile, pos*h.headDim+d
 	if h.k16 == nil {
-		copy(h.v32[value:value+h.headDim], v)
-		for d, x := range k {
-			h.k32[key+d*kvTile] = x
+		copy(h.v32[value:][:len(v)], v)
+		for i, x := range k {
+			h.k32[key+i*kvTile] = x
 		}
 		return
 	}
-	for d, x := range v {
-		h.v16[value+d] = quant.F32ToF16(x)
+	for i, x := range v {
+		h.v16[value+i] = quant.F32ToF16(x)
 	}
-	for d, x := range k {
-		h.k16[key+d*kvTile] = quant.F32ToF16(x)
+	for i, x := range k {
+		h.k16[key+i*kvTile] = quant.F32ToF16(x)
 	}
 }
+
+// keyAt returns where the first element of a position's key lies; the next ones lie a tile apart.
+func (h *KVHead) keyAt(pos int) int { return pos/kvTile*kvTile*h.headDim + pos%kvTile }

@@ -9,16 +9,16 @@ package kernel
 //go:noescape
 func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)
 
+// remainderAVX2 writes x-d*q for blocks of 32: remainderPortable is the reference.
+//
+//go:noescape
+func remainderAVX2(dst *float32, x *float32, q *int8, d *float32, blocks int)
+
 // softmaxAVX2 replaces n scores by e to the power of score*scale less the largest, and returns the sum: softmax and sumStrided
 // are the reference. It writes to whole groups of 16.
 //
 //go:noescape
 func softmaxAVX2(s *float32, n int, scale float32) float32
-
-// swigluAVX2 is SwiGLU for n elements, a multiple of 8.
-//
-//go:noescape
-func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
 
 // squaresAVX2 sums the squares of n elements, a multiple of 16, as RMSNorm does.
 //
@@ -35,6 +35,41 @@ func normAVX2(dst *float32, x *float32, w *float32, r float32, n int)
 //go:noescape
 func addAVX2(dst *float32, x *float32, n int)
 
+// scaleAVX2 multiplies n elements, a multiple of 8.
+//
+//go:noescape
+func scaleAVX2(x *float32, by float32, n int)
+
+// swigluAVX2 is SwiGLU for n elements, a multiple of 8.
+//
+//go:noescape
+func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
+
+// gegluAVX2 is GeGLU for n elements, a multiple of 8.
+//
+//go:noescape
+func gegluAVX2(dst *float32, gate *float32, up *float32, n int)
+
+// ropeNormAVX2 is RopeNorm for a multiple of 8 pairs.
+//
+//go:noescape
+func ropeNormAVX2(x *float32, cos *float32, sin *float32, pairs int)
+
+// ropeNeoxAVX2 is RopeNeox for a multiple of 8 pairs.
+//
+//go:noescape
+func ropeNeoxAVX2(x0 *float32, x1 *float32, cos *float32, sin *float32, pairs int)
+
+// putF16AVX2 stores a key and a value of 16 bits, of dims elements each, a multiple of 8.
+//
+//go:noescape
+func putF16AVX2(k *byte, v *byte, key *float32, value *float32, dims int)
+
+// putF32AVX2 stores a key and a value of 32 bits, of dims elements each, a multiple of 8.
+//
+//go:noescape
+func putF32AVX2(k *byte, v *byte, key *float32, value *float32, dims int)
+
 // scoresQueriesF16AVX2 multiplies four queries with a tile of keys of 16 bits, 16 positions a tile.
 //
 //go:noescape
@@ -45,12 +80,12 @@ func scoresQueriesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0
 //go:noescape
 func scoresTilesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
 
-// mix4F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 16.
+// mix4F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 8.
 //
 //go:noescape
 func mix4F16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
 
-// mix1F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 32.
+// mix1F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 8.
 //
 //go:noescape
 func mix1F16AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
@@ -65,12 +100,27 @@ func scoresQueriesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0
 //go:noescape
 func scoresTilesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
 
-// mix4F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 16.
+// mix4F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 8.
 //
 //go:noescape
 func mix4F32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
 
-// mix1F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 32.
+// mix1F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 8.
 //
 //go:noescape
 func mix1F32AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
+
+// argMaxAVX2 is ArgMax for n elements, a multiple of 8.
+//
+//go:noescape
+func argMaxAVX2(x *float32, n int) int
+
+// maximaAVX2 is Maxima for whole blocks.
+//
+//go:noescape
+func maximaAVX2(dst *float32, x *float32, blocks int)
+
+// weightsAVX2 is Weights for n elements, a multiple of 8.
+//
+//go:noescape
+func weightsAVX2(dst *float32, x *float32, top float32, temperature float32, n int)

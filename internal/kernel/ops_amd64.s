@@ -4,125 +4,6 @@
 
 #include "textflag.h"
 
-// func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)
-// Requires: AVX, AVX2
-TEXT ·quantizeAVX2(SB), NOSPLIT, $0-64
-	MOVQ         q+0(FP), AX
-	MOVQ         d+8(FP), CX
-	MOVQ         s+16(FP), DX
-	MOVQ         sum+24(FP), BX
-	MOVQ         x+32(FP), SI
-	MOVQ         blocks+40(FP), DI
-	MOVQ         height+48(FP), R8
-	MOVQ         offset+56(FP), R9
-	SHLQ         $0x02, R8
-	MOVL         $0x7fffffff, R10
-	VMOVD        R10, X0
-	VPBROADCASTD X0, Y0
-	VMOVDQU      packOrder<>+0(SB), Y1
-	MOVL         $0x42fe0000, R10
-	VMOVD        R10, X2
-	VPBROADCASTD X2, Y2
-
-turn:
-	VMOVUPS      (SI), Y3
-	VPAND        Y0, Y3, Y4
-	VMOVUPS      32(SI), Y5
-	VPAND        Y0, Y5, Y6
-	VPMAXUD      Y6, Y4, Y4
-	VMOVUPS      64(SI), Y6
-	VPAND        Y0, Y6, Y7
-	VPMAXUD      Y7, Y4, Y4
-	VMOVUPS      96(SI), Y7
-	VPAND        Y0, Y7, Y8
-	VPMAXUD      Y8, Y4, Y4
-	VEXTRACTI128 $0x01, Y4, X8
-	VPMAXUD      X4, X8, X8
-	VPSHUFD      $0x4e, X8, X4
-	VPMAXUD      X4, X8, X8
-	VPSHUFD      $0xb1, X8, X4
-	VPMAXUD      X4, X8, X8
-	VMOVD        X8, R10
-	VDIVSS       X2, X8, X4
-	VDIVSS       X8, X2, X8
-	CMPL         R10, $0x7f800000
-	JAE          infinite
-	CMPL         R10, $0x03800000
-	JB           small
-	VBROADCASTSS X8, Y8
-	VMULPS       Y8, Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VMULPS       Y8, Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VMULPS       Y8, Y6, Y6
-	VCVTPS2DQ    Y6, Y6
-	VMULPS       Y8, Y7, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y5, Y3, Y8
-	VPADDD       Y7, Y6, Y9
-	VPHADDD      Y9, Y8, Y8
-	VPHADDD      Y8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPADDD       X9, X8, X8
-	VPACKSSDW    Y5, Y3, Y3
-	VPACKSSDW    Y7, Y6, Y6
-	VPACKSSWB    Y6, Y3, Y3
-	VPERMD       Y3, Y1, Y3
-	VMOVDQU      Y3, (AX)
-	VMOVD        X8, R10
-	VPEXTRD      $0x01, X8, R11
-	IMULL        R9, R10
-	IMULL        R9, R11
-	MOVL         R10, (BX)(R8*1)
-	MOVL         R11, (BX)(R8*2)
-	ADDL         R11, R10
-	MOVL         R10, (BX)
-	VPHADDD      X8, X8, X3
-	VCVTDQ2PS    X3, X3
-	VMULSS       X4, X3, X3
-	VMOVSS       X4, (CX)
-	VMOVSS       X3, (DX)
-
-next:
-	ADDQ $0x00000080, SI
-	ADDQ R8, CX
-	ADDQ R8, DX
-	LEAQ (BX)(R8*2), BX
-	ADDQ R8, BX
-	LEAQ (AX)(R8*8), AX
-	DECQ DI
-	JNZ  turn
-	VZEROUPPER
-	RET
-
-infinite:
-	MOVL $0x7fc00000, R10
-	JMP  store
-
-small:
-	XORL R10, R10
-
-store:
-	MOVL    R10, (CX)
-	MOVL    R10, (DX)
-	XORL    R10, R10
-	MOVL    R10, (BX)
-	MOVL    R10, (BX)(R8*1)
-	MOVL    R10, (BX)(R8*2)
-	VPXOR   Y3, Y3, Y3
-	VMOVDQU Y3, (AX)
-	JMP     next
-
-DATA packOrder<>+0(SB)/4, $0x00000000
-DATA packOrder<>+4(SB)/4, $0x00000004
-DATA packOrder<>+8(SB)/4, $0x00000001
-DATA packOrder<>+12(SB)/4, $0x00000005
-DATA packOrder<>+16(SB)/4, $0x00000002
-DATA packOrder<>+20(SB)/4, $0x00000006
-DATA packOrder<>+24(SB)/4, $0x00000003
-DATA packOrder<>+28(SB)/4, $0x00000007
-GLOBL packOrder<>(SB), RODATA|NOPTR, $32
-
 DATA expLog2E<>+0(SB)/4, $0x3fb8aa3b
 DATA expLog2E<>+4(SB)/4, $0x3fb8aa3b
 DATA expLog2E<>+8(SB)/4, $0x3fb8aa3b
@@ -252,6 +133,169 @@ DATA exp1<>+20(SB)/4, $0x3f800000
 DATA exp1<>+24(SB)/4, $0x3f800000
 DATA exp1<>+28(SB)/4, $0x3f800000
 GLOBL exp1<>(SB), RODATA|NOPTR, $32
+
+// func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)
+// Requires: AVX, AVX2
+TEXT ·quantizeAVX2(SB), NOSPLIT, $0-64
+	MOVQ         q+0(FP), AX
+	MOVQ         d+8(FP), CX
+	MOVQ         s+16(FP), DX
+	MOVQ         sum+24(FP), BX
+	MOVQ         x+32(FP), SI
+	MOVQ         blocks+40(FP), DI
+	MOVQ         height+48(FP), R8
+	MOVQ         offset+56(FP), R9
+	SHLQ         $0x02, R8
+	MOVL         $0x7fffffff, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+	VMOVDQU      packOrder<>+0(SB), Y1
+	MOVL         $0x42fe0000, R10
+	VMOVD        R10, X2
+	VPBROADCASTD X2, Y2
+
+turn:
+	VMOVUPS      (SI), Y3
+	VPAND        Y0, Y3, Y4
+	VMOVUPS      32(SI), Y5
+	VPAND        Y0, Y5, Y6
+	VPMAXUD      Y6, Y4, Y4
+	VMOVUPS      64(SI), Y6
+	VPAND        Y0, Y6, Y7
+	VPMAXUD      Y7, Y4, Y4
+	VMOVUPS      96(SI), Y7
+	VPAND        Y0, Y7, Y8
+	VPMAXUD      Y8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X8
+	VPMAXUD      X4, X8, X8
+	VPSHUFD      $0x4e, X8, X4
+	VPMAXUD      X4, X8, X8
+	VPSHUFD      $0xb1, X8, X4
+	VPMAXUD      X4, X8, X8
+	VMOVD        X8, R10
+	VDIVSS       X2, X8, X4
+	VDIVSS       X8, X2, X8
+	CMPL         R10, $0x7f800000
+	JAE          infinite
+	CMPL         R10, $0x03800000
+	JB           small
+	VBROADCASTSS X8, Y8
+	VMULPS       Y8, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VMULPS       Y8, Y5, Y5
+	VCVTPS2DQ    Y5, Y5
+	VMULPS       Y8, Y6, Y6
+	VCVTPS2DQ    Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	VCVTPS2DQ    Y7, Y7
+	VPADDD       Y5, Y3, Y8
+	VPADDD       Y7, Y6, Y9
+	VPHADDD      Y9, Y8, Y8
+	VPHADDD      Y8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPADDD       X9, X8, X8
+	VPACKSSDW    Y5, Y3, Y3
+	VPACKSSDW    Y7, Y6, Y6
+	VPACKSSWB    Y6, Y3, Y3
+	VPERMD       Y3, Y1, Y3
+	VMOVDQU      Y3, (AX)
+	VMOVD        X8, R10
+	VPEXTRD      $0x01, X8, R11
+	IMULL        R9, R10
+	IMULL        R9, R11
+	MOVL         R10, (BX)(R8*1)
+	MOVL         R11, (BX)(R8*2)
+	ADDL         R11, R10
+	MOVL         R10, (BX)
+	VPHADDD      X8, X8, X3
+	VCVTDQ2PS    X3, X3
+	VMULSS       X4, X3, X3
+	VMOVSS       X4, (CX)
+	VMOVSS       X3, (DX)
+
+next:
+	ADDQ $0x00000080, SI
+	ADDQ R8, CX
+	ADDQ R8, DX
+	LEAQ (BX)(R8*2), BX
+	ADDQ R8, BX
+	LEAQ (AX)(R8*8), AX
+	DECQ DI
+	JNZ  turn
+	VZEROUPPER
+	RET
+
+infinite:
+	MOVL $0x7fc00000, R10
+	JMP  store
+
+small:
+	XORL R10, R10
+
+store:
+	MOVL    R10, (CX)
+	MOVL    R10, (DX)
+	XORL    R10, R10
+	MOVL    R10, (BX)
+	MOVL    R10, (BX)(R8*1)
+	MOVL    R10, (BX)(R8*2)
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y3, (AX)
+	JMP     next
+
+DATA packOrder<>+0(SB)/4, $0x00000000
+DATA packOrder<>+4(SB)/4, $0x00000004
+DATA packOrder<>+8(SB)/4, $0x00000001
+DATA packOrder<>+12(SB)/4, $0x00000005
+DATA packOrder<>+16(SB)/4, $0x00000002
+DATA packOrder<>+20(SB)/4, $0x00000006
+DATA packOrder<>+24(SB)/4, $0x00000003
+DATA packOrder<>+28(SB)/4, $0x00000007
+GLOBL packOrder<>(SB), RODATA|NOPTR, $32
+
+// func remainderAVX2(dst *float32, x *float32, q *int8, d *float32, blocks int)
+// Requires: AVX, AVX2
+TEXT ·remainderAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ q+16(FP), DX
+	MOVQ d+24(FP), BX
+	MOVQ blocks+32(FP), SI
+
+turn:
+	VBROADCASTSS (BX), Y0
+	VPMOVSXBD    (DX), Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      (CX), Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VPMOVSXBD    8(DX), Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      32(CX), Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(AX)
+	VPMOVSXBD    16(DX), Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      64(CX), Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VPMOVSXBD    24(DX), Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      96(CX), Y0
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 96(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          turn
+	VZEROUPPER
+	RET
 
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
@@ -399,57 +443,6 @@ exp:
 	VZEROUPPER
 	RET
 
-// func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·swigluAVX2(SB), NOSPLIT, $0-32
-	MOVQ         dst+0(FP), AX
-	MOVQ         gate+8(FP), CX
-	MOVQ         up+16(FP), DX
-	MOVQ         n+24(FP), BX
-	MOVL         $0x80000000, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x3f800000, SI
-	VMOVD        SI, X1
-	VPBROADCASTD X1, Y1
-
-swiglu:
-	VMOVUPS      (CX), Y2
-	VXORPS       Y0, Y2, Y3
-	VMULPS       expLog2E<>+0(SB), Y3, Y4
-	VADDPS       expShift<>+0(SB), Y4, Y4
-	VSUBPS       expShift<>+0(SB), Y4, Y5
-	VMOVAPS      Y3, Y6
-	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
-	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
-	VMOVUPS      exp6<>+0(SB), Y5
-	VFMADD213PS  exp5<>+0(SB), Y6, Y5
-	VFMADD213PS  exp4<>+0(SB), Y6, Y5
-	VFMADD213PS  exp3<>+0(SB), Y6, Y5
-	VFMADD213PS  exp2<>+0(SB), Y6, Y5
-	VFMADD213PS  exp1<>+0(SB), Y6, Y5
-	VFMADD213PS  exp1<>+0(SB), Y6, Y5
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y5, Y5
-	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
-	VANDNPS      Y5, Y4, Y5
-	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
-	VMOVUPS      expInf<>+0(SB), Y6
-	VBLENDVPS    Y4, Y6, Y5, Y5
-	VCMPPS       $0x03, Y3, Y3, Y4
-	VBLENDVPS    Y4, Y3, Y5, Y5
-	VADDPS       Y1, Y5, Y5
-	VDIVPS       Y5, Y2, Y2
-	VMULPS       (DX), Y2, Y2
-	VMOVUPS      Y2, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
-	ADDQ         $0x20, DX
-	SUBQ         $0x08, BX
-	JG           swiglu
-	VZEROUPPER
-	RET
-
 // func squaresAVX2(x *float32, n int) float32
 // Requires: AVX, FMA3, SSE
 TEXT ·squaresAVX2(SB), NOSPLIT, $0-20
@@ -513,6 +506,271 @@ add:
 	ADDQ    $0x20, CX
 	SUBQ    $0x08, DX
 	JG      add
+	VZEROUPPER
+	RET
+
+// func scaleAVX2(x *float32, by float32, n int)
+// Requires: AVX
+TEXT ·scaleAVX2(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS by+8(FP), Y0
+
+scale:
+	VMULPS  (AX), Y0, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, CX
+	JG      scale
+	VZEROUPPER
+	RET
+
+DATA gateSign<>+0(SB)/4, $0x80000000
+DATA gateSign<>+4(SB)/4, $0x80000000
+DATA gateSign<>+8(SB)/4, $0x80000000
+DATA gateSign<>+12(SB)/4, $0x80000000
+DATA gateSign<>+16(SB)/4, $0x80000000
+DATA gateSign<>+20(SB)/4, $0x80000000
+DATA gateSign<>+24(SB)/4, $0x80000000
+DATA gateSign<>+28(SB)/4, $0x80000000
+GLOBL gateSign<>(SB), RODATA|NOPTR, $32
+
+DATA geluLinear<>+0(SB)/4, $0xbfcc422a
+DATA geluLinear<>+4(SB)/4, $0xbfcc422a
+DATA geluLinear<>+8(SB)/4, $0xbfcc422a
+DATA geluLinear<>+12(SB)/4, $0xbfcc422a
+DATA geluLinear<>+16(SB)/4, $0xbfcc422a
+DATA geluLinear<>+20(SB)/4, $0xbfcc422a
+DATA geluLinear<>+24(SB)/4, $0xbfcc422a
+DATA geluLinear<>+28(SB)/4, $0xbfcc422a
+GLOBL geluLinear<>(SB), RODATA|NOPTR, $32
+
+DATA geluCubic<>+0(SB)/4, $0xbd922279
+DATA geluCubic<>+4(SB)/4, $0xbd922279
+DATA geluCubic<>+8(SB)/4, $0xbd922279
+DATA geluCubic<>+12(SB)/4, $0xbd922279
+DATA geluCubic<>+16(SB)/4, $0xbd922279
+DATA geluCubic<>+20(SB)/4, $0xbd922279
+DATA geluCubic<>+24(SB)/4, $0xbd922279
+DATA geluCubic<>+28(SB)/4, $0xbd922279
+GLOBL geluCubic<>(SB), RODATA|NOPTR, $32
+
+// func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swigluAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ gate+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+
+turn:
+	VMOVUPS      (CX), Y0
+	VXORPS       gateSign<>+0(SB), Y0, Y1
+	VMULPS       expLog2E<>+0(SB), Y1, Y2
+	VADDPS       expShift<>+0(SB), Y2, Y2
+	VSUBPS       expShift<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS expLn2Hi<>+0(SB), Y3, Y4
+	VFNMADD231PS expLn2Lo<>+0(SB), Y3, Y4
+	VMOVUPS      exp6<>+0(SB), Y3
+	VFMADD213PS  exp5<>+0(SB), Y4, Y3
+	VFMADD213PS  exp4<>+0(SB), Y4, Y3
+	VFMADD213PS  exp3<>+0(SB), Y4, Y3
+	VFMADD213PS  exp2<>+0(SB), Y4, Y3
+	VFMADD213PS  exp1<>+0(SB), Y4, Y3
+	VFMADD213PS  exp1<>+0(SB), Y4, Y3
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y3, Y3
+	VCMPPS       $0x11, expUnder<>+0(SB), Y1, Y2
+	VANDNPS      Y3, Y2, Y3
+	VCMPPS       $0x1e, expOver<>+0(SB), Y1, Y2
+	VMOVUPS      expInf<>+0(SB), Y4
+	VBLENDVPS    Y2, Y4, Y3, Y3
+	VCMPPS       $0x03, Y1, Y1, Y2
+	VBLENDVPS    Y2, Y1, Y3, Y3
+	VADDPS       exp1<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y0, Y0
+	VMULPS       (DX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JG           turn
+	VZEROUPPER
+	RET
+
+// func gegluAVX2(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gegluAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ gate+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+
+turn:
+	VMOVUPS      (CX), Y0
+	VMULPS       Y0, Y0, Y2
+	VMOVUPS      geluCubic<>+0(SB), Y1
+	VFMADD213PS  geluLinear<>+0(SB), Y2, Y1
+	VMULPS       Y0, Y1, Y1
+	VMULPS       expLog2E<>+0(SB), Y1, Y2
+	VADDPS       expShift<>+0(SB), Y2, Y2
+	VSUBPS       expShift<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS expLn2Hi<>+0(SB), Y3, Y4
+	VFNMADD231PS expLn2Lo<>+0(SB), Y3, Y4
+	VMOVUPS      exp6<>+0(SB), Y3
+	VFMADD213PS  exp5<>+0(SB), Y4, Y3
+	VFMADD213PS  exp4<>+0(SB), Y4, Y3
+	VFMADD213PS  exp3<>+0(SB), Y4, Y3
+	VFMADD213PS  exp2<>+0(SB), Y4, Y3
+	VFMADD213PS  exp1<>+0(SB), Y4, Y3
+	VFMADD213PS  exp1<>+0(SB), Y4, Y3
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y3, Y3
+	VCMPPS       $0x11, expUnder<>+0(SB), Y1, Y2
+	VANDNPS      Y3, Y2, Y3
+	VCMPPS       $0x1e, expOver<>+0(SB), Y1, Y2
+	VMOVUPS      expInf<>+0(SB), Y4
+	VBLENDVPS    Y2, Y4, Y3, Y3
+	VCMPPS       $0x03, Y1, Y1, Y2
+	VBLENDVPS    Y2, Y1, Y3, Y3
+	VADDPS       exp1<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y0, Y0
+	VMULPS       (DX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JG           turn
+	VZEROUPPER
+	RET
+
+// func ropeNormAVX2(x *float32, cos *float32, sin *float32, pairs int)
+// Requires: AVX, AVX2
+TEXT ·ropeNormAVX2(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), AX
+	MOVQ cos+8(FP), CX
+	MOVQ sin+16(FP), DX
+	MOVQ pairs+24(FP), BX
+
+turn:
+	VMOVUPS   (AX), Y0
+	VMOVUPS   32(AX), Y1
+	VSHUFPS   $0x88, Y1, Y0, Y2
+	VSHUFPS   $0xdd, Y1, Y0, Y3
+	VPERMPD   $0xd8, (CX), Y0
+	VPERMPD   $0xd8, (DX), Y1
+	VMULPS    Y0, Y2, Y4
+	VMULPS    Y1, Y3, Y5
+	VSUBPS    Y5, Y4, Y4
+	VMULPS    Y1, Y2, Y1
+	VMULPS    Y0, Y3, Y5
+	VADDPS    Y5, Y1, Y1
+	VUNPCKLPS Y1, Y4, Y2
+	VUNPCKHPS Y1, Y4, Y3
+	VMOVUPS   Y2, (AX)
+	VMOVUPS   Y3, 32(AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	SUBQ      $0x08, BX
+	JG        turn
+	VZEROUPPER
+	RET
+
+// func ropeNeoxAVX2(x0 *float32, x1 *float32, cos *float32, sin *float32, pairs int)
+// Requires: AVX
+TEXT ·ropeNeoxAVX2(SB), NOSPLIT, $0-40
+	MOVQ x0+0(FP), AX
+	MOVQ x1+8(FP), CX
+	MOVQ cos+16(FP), DX
+	MOVQ sin+24(FP), BX
+	MOVQ pairs+32(FP), SI
+
+turn:
+	VMOVUPS (AX), Y2
+	VMOVUPS (CX), Y3
+	VMOVUPS (DX), Y0
+	VMOVUPS (BX), Y1
+	VMULPS  Y0, Y2, Y4
+	VMULPS  Y1, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMULPS  Y1, Y2, Y1
+	VMULPS  Y0, Y3, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, SI
+	JG      turn
+	VZEROUPPER
+	RET
+
+// func putF16AVX2(k *byte, v *byte, key *float32, value *float32, dims int)
+// Requires: AVX, F16C
+TEXT ·putF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ k+0(FP), AX
+	MOVQ v+8(FP), CX
+	MOVQ key+16(FP), DX
+	MOVQ value+24(FP), BX
+	MOVQ dims+32(FP), SI
+
+turn:
+	VMOVUPS   (BX), Y0
+	VCVTPS2PH $0x00, Y0, (CX)
+	VMOVUPS   (DX), Y0
+	VCVTPS2PH $0x00, Y0, X0
+	VPEXTRW   $0x00, X0, (AX)
+	VPEXTRW   $0x01, X0, 32(AX)
+	VPEXTRW   $0x02, X0, 64(AX)
+	VPEXTRW   $0x03, X0, 96(AX)
+	VPEXTRW   $0x04, X0, 128(AX)
+	VPEXTRW   $0x05, X0, 160(AX)
+	VPEXTRW   $0x06, X0, 192(AX)
+	VPEXTRW   $0x07, X0, 224(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      $0x10, CX
+	ADDQ      $0x20, DX
+	ADDQ      $0x20, BX
+	SUBQ      $0x08, SI
+	JG        turn
+	VZEROUPPER
+	RET
+
+// func putF32AVX2(k *byte, v *byte, key *float32, value *float32, dims int)
+// Requires: AVX
+TEXT ·putF32AVX2(SB), NOSPLIT, $0-40
+	MOVQ k+0(FP), AX
+	MOVQ v+8(FP), CX
+	MOVQ key+16(FP), DX
+	MOVQ value+24(FP), BX
+	MOVQ dims+32(FP), SI
+
+turn:
+	VMOVUPS    (BX), Y0
+	VMOVUPS    Y0, (CX)
+	VMOVUPS    (DX), X0
+	VMOVSS     X0, (AX)
+	VEXTRACTPS $0x01, X0, 64(AX)
+	VEXTRACTPS $0x02, X0, 128(AX)
+	VEXTRACTPS $0x03, X0, 192(AX)
+	VMOVUPS    16(DX), X0
+	VMOVSS     X0, 256(AX)
+	VEXTRACTPS $0x01, X0, 320(AX)
+	VEXTRACTPS $0x02, X0, 384(AX)
+	VEXTRACTPS $0x03, X0, 448(AX)
+	ADDQ       $0x00000200, AX
+	ADDQ       $0x20, CX
+	ADDQ       $0x20, DX
+	ADDQ       $0x20, BX
+	SUBQ       $0x08, SI
+	JG         turn
 	VZEROUPPER
 	RET
 
@@ -634,64 +892,116 @@ TEXT ·mix4F16AVX2(SB), NOSPLIT, $0-88
 	MOVQ v+64(FP), AX
 	MOVQ n+72(FP), CX
 	MOVQ dims+80(FP), DX
-	MOVQ DX, BX
-	SHLQ $0x01, BX
-	XORQ SI, SI
-	MOVQ e0+32(FP), DI
-	MOVQ e1+40(FP), R8
-	MOVQ e2+48(FP), R9
-	MOVQ e3+56(FP), R10
+	SHLQ $0x01, DX
+	XORQ BX, BX
+	MOVQ e0+32(FP), SI
+	MOVQ e1+40(FP), DI
+	MOVQ e2+48(FP), R8
+	MOVQ e3+56(FP), R9
 
-columns:
-	MOVQ    d0+0(FP), R11
-	VMOVUPS (R11)(SI*4), Y0
-	VMOVUPS 32(R11)(SI*4), Y1
-	MOVQ    d1+8(FP), R11
-	VMOVUPS (R11)(SI*4), Y2
-	VMOVUPS 32(R11)(SI*4), Y3
-	MOVQ    d2+16(FP), R11
-	VMOVUPS (R11)(SI*4), Y4
-	VMOVUPS 32(R11)(SI*4), Y5
-	MOVQ    d3+24(FP), R11
-	VMOVUPS (R11)(SI*4), Y6
-	VMOVUPS 32(R11)(SI*4), Y7
-	LEAQ    (AX)(SI*2), R11
-	XORQ    R12, R12
+columns16:
+	LEAQ    16(BX), R10
+	CMPQ    R10, dims+80(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R10
+	VMOVUPS (R10)(BX*4), Y0
+	MOVQ    d0+0(FP), R10
+	VMOVUPS 32(R10)(BX*4), Y1
+	MOVQ    d1+8(FP), R10
+	VMOVUPS (R10)(BX*4), Y2
+	MOVQ    d1+8(FP), R10
+	VMOVUPS 32(R10)(BX*4), Y3
+	MOVQ    d2+16(FP), R10
+	VMOVUPS (R10)(BX*4), Y4
+	MOVQ    d2+16(FP), R10
+	VMOVUPS 32(R10)(BX*4), Y5
+	MOVQ    d3+24(FP), R10
+	VMOVUPS (R10)(BX*4), Y6
+	MOVQ    d3+24(FP), R10
+	VMOVUPS 32(R10)(BX*4), Y7
+	LEAQ    (AX)(BX*2), R10
+	XORQ    R11, R11
 
-position:
-	VCVTPH2PS    (R11), Y8
-	VCVTPH2PS    16(R11), Y9
-	ADDQ         BX, R11
-	VBROADCASTSS (DI)(R12*4), Y10
+position16:
+	VCVTPH2PS    (R10), Y8
+	VCVTPH2PS    16(R10), Y9
+	ADDQ         DX, R10
+	VBROADCASTSS (SI)(R11*4), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (R8)(R12*4), Y10
+	VBROADCASTSS (DI)(R11*4), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (R9)(R12*4), Y10
+	VBROADCASTSS (R8)(R11*4), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R10)(R12*4), Y10
+	VBROADCASTSS (R9)(R11*4), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R12
-	CMPQ         R12, CX
-	JL           position
-	MOVQ         d0+0(FP), R11
-	VMOVUPS      Y0, (R11)(SI*4)
-	VMOVUPS      Y1, 32(R11)(SI*4)
-	MOVQ         d1+8(FP), R11
-	VMOVUPS      Y2, (R11)(SI*4)
-	VMOVUPS      Y3, 32(R11)(SI*4)
-	MOVQ         d2+16(FP), R11
-	VMOVUPS      Y4, (R11)(SI*4)
-	VMOVUPS      Y5, 32(R11)(SI*4)
-	MOVQ         d3+24(FP), R11
-	VMOVUPS      Y6, (R11)(SI*4)
-	VMOVUPS      Y7, 32(R11)(SI*4)
-	ADDQ         $0x10, SI
-	CMPQ         SI, DX
-	JL           columns
+	INCQ         R11
+	CMPQ         R11, CX
+	JL           position16
+	MOVQ         d0+0(FP), R10
+	VMOVUPS      Y0, (R10)(BX*4)
+	MOVQ         d0+0(FP), R10
+	VMOVUPS      Y1, 32(R10)(BX*4)
+	MOVQ         d1+8(FP), R10
+	VMOVUPS      Y2, (R10)(BX*4)
+	MOVQ         d1+8(FP), R10
+	VMOVUPS      Y3, 32(R10)(BX*4)
+	MOVQ         d2+16(FP), R10
+	VMOVUPS      Y4, (R10)(BX*4)
+	MOVQ         d2+16(FP), R10
+	VMOVUPS      Y5, 32(R10)(BX*4)
+	MOVQ         d3+24(FP), R10
+	VMOVUPS      Y6, (R10)(BX*4)
+	MOVQ         d3+24(FP), R10
+	VMOVUPS      Y7, 32(R10)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R10
+	CMPQ    R10, dims+80(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R10
+	VMOVUPS (R10)(BX*4), Y0
+	MOVQ    d1+8(FP), R10
+	VMOVUPS (R10)(BX*4), Y1
+	MOVQ    d2+16(FP), R10
+	VMOVUPS (R10)(BX*4), Y2
+	MOVQ    d3+24(FP), R10
+	VMOVUPS (R10)(BX*4), Y3
+	LEAQ    (AX)(BX*2), R10
+	XORQ    R11, R11
+
+position8:
+	VCVTPH2PS    (R10), Y4
+	ADDQ         DX, R10
+	VBROADCASTSS (SI)(R11*4), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (DI)(R11*4), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (R8)(R11*4), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (R9)(R11*4), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	INCQ         R11
+	CMPQ         R11, CX
+	JL           position8
+	MOVQ         d0+0(FP), R10
+	VMOVUPS      Y0, (R10)(BX*4)
+	MOVQ         d1+8(FP), R10
+	VMOVUPS      Y1, (R10)(BX*4)
+	MOVQ         d2+16(FP), R10
+	VMOVUPS      Y2, (R10)(BX*4)
+	MOVQ         d3+24(FP), R10
+	VMOVUPS      Y3, (R10)(BX*4)
+	ADDQ         $0x08, BX
+	JMP          columns8
+
+beyond8:
 	VZEROUPPER
 	RET
 
@@ -701,42 +1011,103 @@ TEXT ·mix1F16AVX2(SB), NOSPLIT, $0-40
 	MOVQ v+16(FP), AX
 	MOVQ n+24(FP), CX
 	MOVQ dims+32(FP), DX
-	MOVQ DX, BX
-	SHLQ $0x01, BX
-	XORQ SI, SI
-	MOVQ e0+8(FP), DI
+	SHLQ $0x01, DX
+	XORQ BX, BX
+	MOVQ e0+8(FP), SI
 
-columns:
-	MOVQ    d0+0(FP), R8
-	VMOVUPS (R8)(SI*4), Y0
-	VMOVUPS 32(R8)(SI*4), Y1
-	VMOVUPS 64(R8)(SI*4), Y2
-	VMOVUPS 96(R8)(SI*4), Y3
-	LEAQ    (AX)(SI*2), R8
-	XORQ    R9, R9
+columns32:
+	LEAQ    32(BX), DI
+	CMPQ    DI, dims+32(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), DI
+	VMOVUPS (DI)(BX*4), Y0
+	MOVQ    d0+0(FP), DI
+	VMOVUPS 32(DI)(BX*4), Y1
+	MOVQ    d0+0(FP), DI
+	VMOVUPS 64(DI)(BX*4), Y2
+	MOVQ    d0+0(FP), DI
+	VMOVUPS 96(DI)(BX*4), Y3
+	LEAQ    (AX)(BX*2), DI
+	XORQ    R8, R8
 
-position:
-	VCVTPH2PS    (R8), Y4
-	VCVTPH2PS    16(R8), Y5
-	VCVTPH2PS    32(R8), Y6
-	VCVTPH2PS    48(R8), Y7
-	ADDQ         BX, R8
-	VBROADCASTSS (DI)(R9*4), Y8
+position32:
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VCVTPH2PS    32(DI), Y6
+	VCVTPH2PS    48(DI), Y7
+	ADDQ         DX, DI
+	VBROADCASTSS (SI)(R8*4), Y8
 	VFMADD231PS  Y4, Y8, Y0
 	VFMADD231PS  Y5, Y8, Y1
 	VFMADD231PS  Y6, Y8, Y2
 	VFMADD231PS  Y7, Y8, Y3
-	INCQ         R9
-	CMPQ         R9, CX
-	JL           position
-	MOVQ         d0+0(FP), R8
-	VMOVUPS      Y0, (R8)(SI*4)
-	VMOVUPS      Y1, 32(R8)(SI*4)
-	VMOVUPS      Y2, 64(R8)(SI*4)
-	VMOVUPS      Y3, 96(R8)(SI*4)
-	ADDQ         $0x20, SI
-	CMPQ         SI, DX
-	JL           columns
+	INCQ         R8
+	CMPQ         R8, CX
+	JL           position32
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y0, (DI)(BX*4)
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y1, 32(DI)(BX*4)
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y2, 64(DI)(BX*4)
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y3, 96(DI)(BX*4)
+	ADDQ         $0x20, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), DI
+	CMPQ    DI, dims+32(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), DI
+	VMOVUPS (DI)(BX*4), Y0
+	MOVQ    d0+0(FP), DI
+	VMOVUPS 32(DI)(BX*4), Y1
+	LEAQ    (AX)(BX*2), DI
+	XORQ    R8, R8
+
+position16:
+	VCVTPH2PS    (DI), Y2
+	VCVTPH2PS    16(DI), Y3
+	ADDQ         DX, DI
+	VBROADCASTSS (SI)(R8*4), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	INCQ         R8
+	CMPQ         R8, CX
+	JL           position16
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y0, (DI)(BX*4)
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y1, 32(DI)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), DI
+	CMPQ    DI, dims+32(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), DI
+	VMOVUPS (DI)(BX*4), Y0
+	LEAQ    (AX)(BX*2), DI
+	XORQ    R8, R8
+
+position8:
+	VCVTPH2PS    (DI), Y1
+	ADDQ         DX, DI
+	VBROADCASTSS (SI)(R8*4), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	INCQ         R8
+	CMPQ         R8, CX
+	JL           position8
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y0, (DI)(BX*4)
+	ADDQ         $0x08, BX
+	JMP          columns8
+
+beyond8:
 	VZEROUPPER
 	RET
 
@@ -858,64 +1229,116 @@ TEXT ·mix4F32AVX2(SB), NOSPLIT, $0-88
 	MOVQ v+64(FP), AX
 	MOVQ n+72(FP), CX
 	MOVQ dims+80(FP), DX
-	MOVQ DX, BX
-	SHLQ $0x02, BX
-	XORQ SI, SI
-	MOVQ e0+32(FP), DI
-	MOVQ e1+40(FP), R8
-	MOVQ e2+48(FP), R9
-	MOVQ e3+56(FP), R10
+	SHLQ $0x02, DX
+	XORQ BX, BX
+	MOVQ e0+32(FP), SI
+	MOVQ e1+40(FP), DI
+	MOVQ e2+48(FP), R8
+	MOVQ e3+56(FP), R9
 
-columns:
-	MOVQ    d0+0(FP), R11
-	VMOVUPS (R11)(SI*4), Y0
-	VMOVUPS 32(R11)(SI*4), Y1
-	MOVQ    d1+8(FP), R11
-	VMOVUPS (R11)(SI*4), Y2
-	VMOVUPS 32(R11)(SI*4), Y3
-	MOVQ    d2+16(FP), R11
-	VMOVUPS (R11)(SI*4), Y4
-	VMOVUPS 32(R11)(SI*4), Y5
-	MOVQ    d3+24(FP), R11
-	VMOVUPS (R11)(SI*4), Y6
-	VMOVUPS 32(R11)(SI*4), Y7
-	LEAQ    (AX)(SI*4), R11
-	XORQ    R12, R12
+columns16:
+	LEAQ    16(BX), R10
+	CMPQ    R10, dims+80(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R10
+	VMOVUPS (R10)(BX*4), Y0
+	MOVQ    d0+0(FP), R10
+	VMOVUPS 32(R10)(BX*4), Y1
+	MOVQ    d1+8(FP), R10
+	VMOVUPS (R10)(BX*4), Y2
+	MOVQ    d1+8(FP), R10
+	VMOVUPS 32(R10)(BX*4), Y3
+	MOVQ    d2+16(FP), R10
+	VMOVUPS (R10)(BX*4), Y4
+	MOVQ    d2+16(FP), R10
+	VMOVUPS 32(R10)(BX*4), Y5
+	MOVQ    d3+24(FP), R10
+	VMOVUPS (R10)(BX*4), Y6
+	MOVQ    d3+24(FP), R10
+	VMOVUPS 32(R10)(BX*4), Y7
+	LEAQ    (AX)(BX*4), R10
+	XORQ    R11, R11
 
-position:
-	VMOVUPS      (R11), Y8
-	VMOVUPS      32(R11), Y9
-	ADDQ         BX, R11
-	VBROADCASTSS (DI)(R12*4), Y10
+position16:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	ADDQ         DX, R10
+	VBROADCASTSS (SI)(R11*4), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (R8)(R12*4), Y10
+	VBROADCASTSS (DI)(R11*4), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (R9)(R12*4), Y10
+	VBROADCASTSS (R8)(R11*4), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R10)(R12*4), Y10
+	VBROADCASTSS (R9)(R11*4), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R12
-	CMPQ         R12, CX
-	JL           position
-	MOVQ         d0+0(FP), R11
-	VMOVUPS      Y0, (R11)(SI*4)
-	VMOVUPS      Y1, 32(R11)(SI*4)
-	MOVQ         d1+8(FP), R11
-	VMOVUPS      Y2, (R11)(SI*4)
-	VMOVUPS      Y3, 32(R11)(SI*4)
-	MOVQ         d2+16(FP), R11
-	VMOVUPS      Y4, (R11)(SI*4)
-	VMOVUPS      Y5, 32(R11)(SI*4)
-	MOVQ         d3+24(FP), R11
-	VMOVUPS      Y6, (R11)(SI*4)
-	VMOVUPS      Y7, 32(R11)(SI*4)
-	ADDQ         $0x10, SI
-	CMPQ         SI, DX
-	JL           columns
+	INCQ         R11
+	CMPQ         R11, CX
+	JL           position16
+	MOVQ         d0+0(FP), R10
+	VMOVUPS      Y0, (R10)(BX*4)
+	MOVQ         d0+0(FP), R10
+	VMOVUPS      Y1, 32(R10)(BX*4)
+	MOVQ         d1+8(FP), R10
+	VMOVUPS      Y2, (R10)(BX*4)
+	MOVQ         d1+8(FP), R10
+	VMOVUPS      Y3, 32(R10)(BX*4)
+	MOVQ         d2+16(FP), R10
+	VMOVUPS      Y4, (R10)(BX*4)
+	MOVQ         d2+16(FP), R10
+	VMOVUPS      Y5, 32(R10)(BX*4)
+	MOVQ         d3+24(FP), R10
+	VMOVUPS      Y6, (R10)(BX*4)
+	MOVQ         d3+24(FP), R10
+	VMOVUPS      Y7, 32(R10)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R10
+	CMPQ    R10, dims+80(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R10
+	VMOVUPS (R10)(BX*4), Y0
+	MOVQ    d1+8(FP), R10
+	VMOVUPS (R10)(BX*4), Y1
+	MOVQ    d2+16(FP), R10
+	VMOVUPS (R10)(BX*4), Y2
+	MOVQ    d3+24(FP), R10
+	VMOVUPS (R10)(BX*4), Y3
+	LEAQ    (AX)(BX*4), R10
+	XORQ    R11, R11
+
+position8:
+	VMOVUPS      (R10), Y4
+	ADDQ         DX, R10
+	VBROADCASTSS (SI)(R11*4), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (DI)(R11*4), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (R8)(R11*4), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (R9)(R11*4), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	INCQ         R11
+	CMPQ         R11, CX
+	JL           position8
+	MOVQ         d0+0(FP), R10
+	VMOVUPS      Y0, (R10)(BX*4)
+	MOVQ         d1+8(FP), R10
+	VMOVUPS      Y1, (R10)(BX*4)
+	MOVQ         d2+16(FP), R10
+	VMOVUPS      Y2, (R10)(BX*4)
+	MOVQ         d3+24(FP), R10
+	VMOVUPS      Y3, (R10)(BX*4)
+	ADDQ         $0x08, BX
+	JMP          columns8
+
+beyond8:
 	VZEROUPPER
 	RET
 
@@ -925,41 +1348,263 @@ TEXT ·mix1F32AVX2(SB), NOSPLIT, $0-40
 	MOVQ v+16(FP), AX
 	MOVQ n+24(FP), CX
 	MOVQ dims+32(FP), DX
-	MOVQ DX, BX
-	SHLQ $0x02, BX
-	XORQ SI, SI
-	MOVQ e0+8(FP), DI
+	SHLQ $0x02, DX
+	XORQ BX, BX
+	MOVQ e0+8(FP), SI
 
-columns:
-	MOVQ    d0+0(FP), R8
-	VMOVUPS (R8)(SI*4), Y0
-	VMOVUPS 32(R8)(SI*4), Y1
-	VMOVUPS 64(R8)(SI*4), Y2
-	VMOVUPS 96(R8)(SI*4), Y3
-	LEAQ    (AX)(SI*4), R8
-	XORQ    R9, R9
+columns32:
+	LEAQ    32(BX), DI
+	CMPQ    DI, dims+32(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), DI
+	VMOVUPS (DI)(BX*4), Y0
+	MOVQ    d0+0(FP), DI
+	VMOVUPS 32(DI)(BX*4), Y1
+	MOVQ    d0+0(FP), DI
+	VMOVUPS 64(DI)(BX*4), Y2
+	MOVQ    d0+0(FP), DI
+	VMOVUPS 96(DI)(BX*4), Y3
+	LEAQ    (AX)(BX*4), DI
+	XORQ    R8, R8
 
-position:
-	VMOVUPS      (R8), Y4
-	VMOVUPS      32(R8), Y5
-	VMOVUPS      64(R8), Y6
-	VMOVUPS      96(R8), Y7
-	ADDQ         BX, R8
-	VBROADCASTSS (DI)(R9*4), Y8
+position32:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	ADDQ         DX, DI
+	VBROADCASTSS (SI)(R8*4), Y8
 	VFMADD231PS  Y4, Y8, Y0
 	VFMADD231PS  Y5, Y8, Y1
 	VFMADD231PS  Y6, Y8, Y2
 	VFMADD231PS  Y7, Y8, Y3
-	INCQ         R9
-	CMPQ         R9, CX
-	JL           position
-	MOVQ         d0+0(FP), R8
-	VMOVUPS      Y0, (R8)(SI*4)
-	VMOVUPS      Y1, 32(R8)(SI*4)
-	VMOVUPS      Y2, 64(R8)(SI*4)
-	VMOVUPS      Y3, 96(R8)(SI*4)
-	ADDQ         $0x20, SI
-	CMPQ         SI, DX
-	JL           columns
+	INCQ         R8
+	CMPQ         R8, CX
+	JL           position32
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y0, (DI)(BX*4)
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y1, 32(DI)(BX*4)
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y2, 64(DI)(BX*4)
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y3, 96(DI)(BX*4)
+	ADDQ         $0x20, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), DI
+	CMPQ    DI, dims+32(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), DI
+	VMOVUPS (DI)(BX*4), Y0
+	MOVQ    d0+0(FP), DI
+	VMOVUPS 32(DI)(BX*4), Y1
+	LEAQ    (AX)(BX*4), DI
+	XORQ    R8, R8
+
+position16:
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	ADDQ         DX, DI
+	VBROADCASTSS (SI)(R8*4), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	INCQ         R8
+	CMPQ         R8, CX
+	JL           position16
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y0, (DI)(BX*4)
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y1, 32(DI)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), DI
+	CMPQ    DI, dims+32(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), DI
+	VMOVUPS (DI)(BX*4), Y0
+	LEAQ    (AX)(BX*4), DI
+	XORQ    R8, R8
+
+position8:
+	VMOVUPS      (DI), Y1
+	ADDQ         DX, DI
+	VBROADCASTSS (SI)(R8*4), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	INCQ         R8
+	CMPQ         R8, CX
+	JL           position8
+	MOVQ         d0+0(FP), DI
+	VMOVUPS      Y0, (DI)(BX*4)
+	ADDQ         $0x08, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func argMaxAVX2(x *float32, n int) int
+// Requires: AVX, AVX2
+TEXT ·argMaxAVX2(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVL         $0xff800000, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	MOVQ         AX, DX
+
+many:
+	SUBQ    $0x20, CX
+	JL      rest
+	VMOVUPS (DX), Y5
+	VMAXPS  Y1, Y5, Y1
+	VMOVUPS 32(DX), Y5
+	VMAXPS  Y2, Y5, Y2
+	VMOVUPS 64(DX), Y5
+	VMAXPS  Y3, Y5, Y3
+	VMOVUPS 96(DX), Y5
+	VMAXPS  Y4, Y5, Y4
+	ADDQ    $0x00000080, DX
+	JMP     many
+
+rest:
+	ADDQ $0x20, CX
+	JZ   fold
+
+few:
+	VMOVUPS (DX), Y5
+	VMAXPS  Y1, Y5, Y1
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, CX
+	JG      few
+
+fold:
+	VMAXPS       Y2, Y1, Y1
+	VMAXPS       Y4, Y3, Y3
+	VMAXPS       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X6
+	VMAXPS       Y6, Y1, Y1
+	VPERMILPS    $0x4e, Y1, Y6
+	VMAXPS       Y6, Y1, Y1
+	VPERMILPS    $0xb1, Y1, Y6
+	VMAXPS       Y6, Y1, Y1
+	XORQ         CX, CX
+	VUCOMISS     X0, X1
+	JE           found
+	VBROADCASTSS X1, Y1
+
+search:
+	VCMPPS    $0x00, (AX)(CX*4), Y1, Y0
+	VMOVMSKPS Y0, DX
+	ADDQ      $0x08, CX
+	TESTL     DX, DX
+	JZ        search
+	BSFL      DX, BX
+	LEAQ      -8(CX)(BX*1), CX
+
+found:
+	MOVQ CX, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func maximaAVX2(dst *float32, x *float32, blocks int)
+// Requires: AVX, AVX2
+TEXT ·maximaAVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         blocks+16(FP), DX
+	MOVL         $0xff800000, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+
+block:
+	VMOVUPS      (CX), Y1
+	VMAXPS       Y0, Y1, Y1
+	VMOVUPS      32(CX), Y3
+	VMAXPS       Y0, Y3, Y3
+	VMOVUPS      64(CX), Y4
+	VMAXPS       Y0, Y4, Y4
+	VMOVUPS      96(CX), Y5
+	VMAXPS       Y0, Y5, Y5
+	VMOVUPS      128(CX), Y6
+	VMAXPS       Y1, Y6, Y1
+	VMOVUPS      160(CX), Y6
+	VMAXPS       Y3, Y6, Y3
+	VMOVUPS      192(CX), Y6
+	VMAXPS       Y4, Y6, Y4
+	VMOVUPS      224(CX), Y6
+	VMAXPS       Y5, Y6, Y5
+	VMAXPS       Y3, Y1, Y1
+	VMAXPS       Y5, Y4, Y4
+	VMAXPS       Y4, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VMAXPS       Y2, Y1, Y1
+	VPERMILPS    $0x4e, Y1, Y2
+	VMAXPS       Y2, Y1, Y1
+	VPERMILPS    $0xb1, Y1, Y2
+	VMAXPS       Y2, Y1, Y1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x04, AX
+	DECQ         DX
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func weightsAVX2(dst *float32, x *float32, top float32, temperature float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·weightsAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS top+16(FP), Y0
+	VBROADCASTSS temperature+20(FP), Y1
+	VXORPS       Y2, Y2, Y2
+
+weight:
+	VMOVUPS      (CX), Y3
+	VSUBPS       Y0, Y3, Y4
+	VDIVPS       Y1, Y4, Y4
+	VMULPS       expLog2E<>+0(SB), Y4, Y5
+	VADDPS       expShift<>+0(SB), Y5, Y5
+	VSUBPS       expShift<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y7
+	VFNMADD231PS expLn2Hi<>+0(SB), Y6, Y7
+	VFNMADD231PS expLn2Lo<>+0(SB), Y6, Y7
+	VMOVUPS      exp6<>+0(SB), Y6
+	VFMADD213PS  exp5<>+0(SB), Y7, Y6
+	VFMADD213PS  exp4<>+0(SB), Y7, Y6
+	VFMADD213PS  exp3<>+0(SB), Y7, Y6
+	VFMADD213PS  exp2<>+0(SB), Y7, Y6
+	VFMADD213PS  exp1<>+0(SB), Y7, Y6
+	VFMADD213PS  exp1<>+0(SB), Y7, Y6
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VCMPPS       $0x11, expUnder<>+0(SB), Y4, Y5
+	VANDNPS      Y6, Y5, Y6
+	VCMPPS       $0x1e, expOver<>+0(SB), Y4, Y5
+	VMOVUPS      expInf<>+0(SB), Y7
+	VBLENDVPS    Y5, Y7, Y6, Y6
+	VCMPPS       $0x03, Y4, Y4, Y5
+	VBLENDVPS    Y5, Y4, Y6, Y6
+	VCMPPS       $0x1e, Y2, Y6, Y4
+	VANDPS       Y6, Y4, Y6
+	VCMPPS       $0x00, Y0, Y3, Y4
+	VMOVUPS      exp1<>+0(SB), Y3
+	VBLENDVPS    Y4, Y3, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, DX
+	JG           weight
 	VZEROUPPER
 	RET

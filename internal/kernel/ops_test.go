@@ -48,6 +48,98 @@ func TestSwiGLUEqualsReference(t *testing.T) {
 	})
 }
 
+func TestGeGLUEqualsReference(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		n := rapid.IntRange(0, 100).Draw(t, "length")
+		gate, up := drawFloats(t, rng, n), drawFloats(t, rng, n)
+		want := refGeGLU(gate, up)
+		GeGLU(gate, gate, up)
+		diff(t, "geglu", gate, want)
+	})
+}
+
+// TestGeGLUError compares a sample of all gates with float64 arithmetic; the limits are documented.
+func TestGeGLUError(t *testing.T) {
+	t.Parallel()
+	gate, one, y := make([]float32, 64), slices.Repeat([]float32{1}, 64), make([]float32, 64)
+	var above, below float64
+	for bits := uint64(0); bits < 1<<32; {
+		for i := range gate {
+			gate[i] = math.Float32frombits(uint32(bits))
+			bits += 2003
+		}
+		GeGLU(y, gate, one)
+		for i, g := range gate {
+			x := float64(g)
+			exact := x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))) // 0.5·x·(1 + tanh(…)) without cancellation
+			off := math.Abs(float64(y[i]) - exact)
+			switch {
+			case g != g || math.IsInf(x, -1):
+				if y[i] == y[i] {
+					t.Fatalf("gelu(%v) = %v, want NaN", g, y[i])
+				}
+			case math.IsInf(x, 1):
+				if y[i] != g {
+					t.Fatalf("gelu(%v) = %v", g, y[i])
+				}
+			case g < 0:
+				below = max(below, off)
+			default:
+				_, e := math.Frexp(exact)
+				above = max(above, off/math.Ldexp(1, max(e, -125)-24))
+			}
+		}
+	}
+	t.Logf("off by %.3f ulp from 0 on, by %.2g below", above, below)
+	if above > 2 || below > 5e-8 {
+		t.Errorf("off by %.3f ulp from 0 on, by %.2g below: documented are 2 and 5e-8", above, below)
+	}
+	for i, g := range []float32{0, 0x1p64, -0x1p64, 3e38, -3e38} { // the square of most of them is infinite
+		want := []float32{0, 0x1p64, float32(math.Copysign(0, -1)), 3e38, float32(math.Copysign(0, -1))}[i]
+		if GeGLU(y[:1], []float32{g}, one); math.Float32bits(y[0]) != math.Float32bits(want) {
+			t.Errorf("gelu(%v) = %v, want %v", g, y[0], want)
+		}
+	}
+}
+
+func TestChooseEqualsReference(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		x := drawFloats(t, rng, rapid.IntRange(0, 300).Draw(t, "length"))
+		if levels := rapid.IntRange(0, 4).Draw(t, "levels"); levels > 0 { // many ties
+			for i := range x {
+				x[i] = []float32{float32(math.Inf(-1)), float32(math.NaN()), 1, 2}[rng.IntN(levels)]
+			}
+		}
+		at := ArgMax(x)
+		if want := refArgMax(x); at != want {
+			t.Fatalf("ArgMax(%v) = %d, want %d", x, at, want)
+		}
+		maxima := make([]float32, (len(x)+MaximaBlock-1)/MaximaBlock)
+		Maxima(maxima, x)
+		for b, got := range maxima {
+			block := x[b*MaximaBlock : min((b+1)*MaximaBlock, len(x))]
+			want := block[refArgMax(block)]
+			if want != want {
+				want = float32(math.Inf(-1))
+			}
+			if got != want {
+				t.Fatalf("largest of %v is %v, want %v", block, got, want)
+			}
+		}
+		temperature := float32(math.Ldexp(1, rapid.IntRange(-20, 20).Draw(t, "temperature")))
+		got, want := make([]float32, len(x)), make([]float32, len(x))
+		for i, v := range x {
+			want[i] = refWeight(v, x[at], temperature)
+		}
+		Weights(got, x, slices.Concat(x, []float32{0})[at], temperature)
+		diff(t, "weights", got, want)
+	})
+}
+
 func TestAdd(t *testing.T) {
 	t.Parallel()
 	x := []float32{1, 0x1p24, float32(math.Inf(1))}

@@ -47,14 +47,22 @@ func opsOf(p path) *ops {
 }
 
 var opsAVX2 = ops{
-	quantize: quantizeAVX2,
-	softmax:  softmaxAVX2,
-	swiglu:   swigluAVX2,
-	squares:  squaresAVX2,
-	norm:     normAVX2,
-	add:      addAVX2,
-	kv16:     kvOps{queries: scoresQueriesF16AVX2, tiles: scoresTilesF16AVX2, mix4: mix4F16AVX2, mix1: mix1F16AVX2},
-	kv32:     kvOps{queries: scoresQueriesF32AVX2, tiles: scoresTilesF32AVX2, mix4: mix4F32AVX2, mix1: mix1F32AVX2},
+	quantize:  quantizeAVX2,
+	remainder: remainderAVX2,
+	softmax:   softmaxAVX2,
+	swiglu:    swigluAVX2,
+	geglu:     gegluAVX2,
+	squares:   squaresAVX2,
+	norm:      normAVX2,
+	add:       addAVX2,
+	scale:     scaleAVX2,
+	ropeNorm:  ropeNormAVX2,
+	ropeNeox:  ropeNeoxAVX2,
+	argMax:    argMaxAVX2,
+	maxima:    maximaAVX2,
+	weights:   weightsAVX2,
+	kv16:      kvOps{put: putF16AVX2, queries: scoresQueriesF16AVX2, tiles: scoresTilesF16AVX2, mix4: mix4F16AVX2, mix1: mix1F16AVX2},
+	kv32:      kvOps{put: putF32AVX2, queries: scoresQueriesF32AVX2, tiles: scoresTilesF32AVX2, mix4: mix4F32AVX2, mix1: mix1F32AVX2},
 }
 
 var tilesAVX2 = map[quant.Type]*tiles{

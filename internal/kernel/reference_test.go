@@ -221,6 +221,79 @@ func refSwiGLU(gate, up []float32) []float32 {
 	return y
 }
 
+// refGeGLU is §8 with the constants it names.
+func refGeGLU(gate, up []float32) []float32 {
+	y := make([]float32, len(gate))
+	for i, g := range gate {
+		t := float32(g * g)
+		z := float32(g * refFMA(math.Float32frombits(0xbd922279), t, math.Float32frombits(0xbfcc422a)))
+		den := float32(1 + refExp(z))
+		gelu := float32(g / den)
+		y[i] = float32(gelu * up[i])
+	}
+	return y
+}
+
+// refRope is §5 for one head: the pairs of norm style, or of neox style.
+func refRope(x, cos, sin []float32, neox bool) []float32 {
+	y := make([]float32, len(x))
+	for i := range cos {
+		a, b := 2*i, 2*i+1
+		if neox {
+			a, b = i, i+len(x)/2
+		}
+		ac, bs := float32(x[a]*cos[i]), float32(x[b]*sin[i])
+		as, bc := float32(x[a]*sin[i]), float32(x[b]*cos[i])
+		y[a], y[b] = ac-bs, as+bc
+	}
+	return y
+}
+
+// refRemainder is what the second plane of §2 holds before it is quantised itself.
+func refRemainder(x []float32) []float32 {
+	y := make([]float32, len(x))
+	for b := 0; b < len(x); b += 32 {
+		q, d, _ := refQuantize(x[b : b+32])
+		for i := range q {
+			taken := float32(d * float32(q[i]))
+			y[b+i] = x[b+i] - taken
+		}
+	}
+	return y
+}
+
+// refArgMax is §9: the best of all, the first of its equals.
+func refArgMax(x []float32) int {
+	value := func(i int) float64 {
+		if x[i] != x[i] {
+			return math.Inf(-1)
+		}
+		return float64(x[i])
+	}
+	best := 0
+	for i := len(x) - 1; i >= 0; i-- {
+		if value(i) >= value(best) {
+			best = i
+		}
+	}
+	if len(x) > 0 && math.IsInf(value(best), -1) {
+		return 0
+	}
+	return best
+}
+
+// refWeight is §9's weight in a draw.
+func refWeight(x, top, temperature float32) float32 {
+	if x == top {
+		return 1
+	}
+	below := float32(x - top)
+	if w := refExp(float32(below / temperature)); w == w {
+		return w
+	}
+	return 0
+}
+
 // refAttention is §6 for one query; k and v are what was put, [n][headDim].
 func refAttention(q []float32, k, v [][]float32, f16 bool) []float32 {
 	stored := func(x float32) float32 {

@@ -59,6 +59,14 @@ func (r *Rope) Angles(cos, sin []float32, pos int) {
 
 // RopeNorm rotates the neighbouring pairs (2i, 2i+1) of x, one head's rotary part.
 func RopeNorm(x, cos, sin []float32) {
+	if activeOps != nil {
+		activeOps.ropeNormRow(x, cos, sin)
+		return
+	}
+	ropeNormPortable(x, cos, sin)
+}
+
+func ropeNormPortable(x, cos, sin []float32) {
 	for i, c := range cos {
 		x[2*i], x[2*i+1] = rotate(x[2*i], x[2*i+1], c, sin[i])
 	}
@@ -67,8 +75,16 @@ func RopeNorm(x, cos, sin []float32) {
 // RopeNeox rotates the pairs (i, i+len(x)/2) of x, one head's rotary part.
 func RopeNeox(x, cos, sin []float32) {
 	half := len(x) / 2
+	if activeOps != nil {
+		activeOps.ropeNeoxRow(x[:half], x[half:], cos, sin)
+		return
+	}
+	ropeNeoxPortable(x[:half], x[half:], cos, sin)
+}
+
+func ropeNeoxPortable(x0, x1, cos, sin []float32) {
 	for i, c := range cos {
-		x[i], x[half+i] = rotate(x[i], x[half+i], c, sin[i])
+		x0[i], x1[i] = rotate(x0[i], x1[i], c, sin[i])
 	}
 }
 

@@ -6,7 +6,10 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // TestSinCos compares with package math for the same angles.
@@ -94,6 +97,20 @@ func TestRopeAngles(t *testing.T) {
 	}
 }
 
+func TestRopeEqualsReference(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		pairs := rapid.IntRange(1, 70).Draw(t, "pairs")
+		x, cos, sin := drawFloats(t, rng, 2*pairs), drawFloats(t, rng, pairs), drawFloats(t, rng, pairs)
+		norm, neox := slices.Clone(x), slices.Clone(x)
+		RopeNorm(norm, cos, sin)
+		diff(t, "norm", norm, refRope(x, cos, sin, false))
+		RopeNeox(neox, cos, sin)
+		diff(t, "neox", neox, refRope(x, cos, sin, true))
+	})
+}
+
 func TestRopePairs(t *testing.T) {
 	t.Parallel()
 	cos, sin := []float32{1, 0, -1}, []float32{0, 1, 0} // by 0, 90 and 180 degrees
@@ -104,11 +121,16 @@ func TestRopePairs(t *testing.T) {
 	RopeNeox(x, cos, sin)
 	diff(t, "neox", x, []float32{1, -5, -3, 4, 2, -6})
 
-	// No product is fused with the sum: the rounded squares cancel, where one fma would leave the rounding error.
+	// No product is fused with the sum: the rounded squares cancel, where one fma would leave the rounding error. Nine pairs meet both
+	// the vectors and the rest.
 	const c = 1 + 0x1p-23
-	x = []float32{c, c}
-	RopeNorm(x, []float32{c}, []float32{c})
-	diff(t, "rounding", x, []float32{0, 2 + 0x1p-21})
+	x = slices.Repeat([]float32{c}, 18)
+	cos, sin = slices.Repeat([]float32{c}, 9), slices.Repeat([]float32{c}, 9)
+	RopeNorm(x, cos, sin)
+	diff(t, "rounding", x, slices.Repeat([]float32{0, 2 + 0x1p-21}, 9))
+	x = slices.Repeat([]float32{c}, 18)
+	RopeNeox(x, cos, sin)
+	diff(t, "rounding", x, slices.Concat(make([]float32, 9), slices.Repeat([]float32{2 + 0x1p-21}, 9)))
 	square := float32(c * c)
 	if FMA(c, c, -square) == 0 {
 		t.Error("the square is exact: the case tests nothing")

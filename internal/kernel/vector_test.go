@@ -36,6 +36,9 @@ func TestRowsEqualPortable(t *testing.T) {
 			o.swigluRow(got, gx, gy)
 			swigluPortable(want, x, y)
 			diff(t, fmt.Sprintf("swiglu of %d", n), got, want)
+			o.gegluRow(got, gx, gy)
+			gegluPortable(want, x, y)
+			diff(t, fmt.Sprintf("geglu of %d", n), got, want)
 			if n%lanes == 0 {
 				o.normRow(got, gx, gy, 1e-5)
 				normPortable(want, x, y, 1e-5)
@@ -57,7 +60,174 @@ func TestRowsEqualPortable(t *testing.T) {
 	})
 }
 
-// TestExpEqualsPortable takes a sample of all arguments through SwiGLU, and of those up to zero, the largest, through softmax.
+// TestRopeEqualsPortable has all numbers of pairs.
+func TestRopeEqualsPortable(t *testing.T) {
+	t.Parallel()
+	eachOps(t, func(t *testing.T, o *ops) {
+		rng := rand.New(rand.NewPCG(16, 16))
+		for pairs := range 150 {
+			x, cos, sin := randomFloats(rng, 2*pairs, 10), randomFloats(rng, pairs, 1), randomFloats(rng, pairs, 1)
+			if pairs > 0 && pairs%3 == 0 {
+				x[rng.IntN(2*pairs)], cos[rng.IntN(pairs)], sin[rng.IntN(pairs)] = wildFloat(rng), wildFloat(rng), wildFloat(rng)
+			}
+			gc, gs := guardedCopy(t, cos), guardedCopy(t, sin)
+			got, want := guardedCopy(t, x), slices.Clone(x)
+			o.ropeNormRow(got, gc, gs)
+			ropeNormPortable(want, cos, sin)
+			diff(t, fmt.Sprintf("norm of %d pairs", pairs), got, want)
+			x0, x1 := guardedCopy(t, x[:pairs]), guardedCopy(t, x[pairs:])
+			o.ropeNeoxRow(x0, x1, gc, gs)
+			ropeNeoxPortable(x[:pairs], x[pairs:], cos, sin)
+			diff(t, fmt.Sprintf("neox of %d pairs", pairs), append(slices.Clone(x0), x1...), x)
+		}
+	})
+}
+
+// TestRemainderEqualsPortable has blocks of all magnitudes.
+func TestRemainderEqualsPortable(t *testing.T) {
+	t.Parallel()
+	eachOps(t, func(t *testing.T, o *ops) {
+		rng := rand.New(rand.NewPCG(17, 17))
+		for blocks := 1; blocks <= 300; blocks += 1 + blocks/9 {
+			n := blocks * actBlock
+			x, want := randomFloats(rng, n, 1), make([]float32, n)
+			for b := range blocks {
+				block := x[b*actBlock:][:actBlock]
+				scale := float32(math.Ldexp(1, rng.IntN(276)-149))
+				for i := range block {
+					block[i] *= scale
+				}
+				if rng.IntN(4) == 0 {
+					block[rng.IntN(actBlock)] = wildFloat(rng)
+				}
+				remainderPortable((*[actBlock]float32)(want[b*actBlock:]), (*[actBlock]float32)(block))
+			}
+			gx, got := guardedCopy(t, x), guarded[float32](t, n)
+			q, d, s, sum := guarded[int8](t, n), guarded[float32](t, blocks), guarded[float32](t, blocks), guarded[int32](t, sums*blocks)
+			o.quantizeBlocks(q, d, s, sum, gx, blocks, 1, 0)
+			o.remainderBlocks(got, gx, q, d, blocks)
+			diff(t, fmt.Sprintf("remainder of %d blocks", blocks), got, want)
+		}
+	})
+}
+
+// TestChooseEqualsPortable has rows with ties, without any order, and of values that need care alone.
+func TestChooseEqualsPortable(t *testing.T) {
+	t.Parallel()
+	eachOps(t, func(t *testing.T, o *ops) {
+		rng := rand.New(rand.NewPCG(18, 18))
+		check := func(x []float32) {
+			t.Helper()
+			g := guardedCopy(t, x)
+			if got, want := o.argMaxRow(g), argMaxPortable(x); got != want {
+				t.Fatalf("ArgMax(%v) = %d, want %d", x, got, want)
+			}
+			blocks := (len(x) + MaximaBlock - 1) / MaximaBlock
+			got, want := guarded[float32](t, blocks), make([]float32, blocks)
+			o.maximaRow(got, g)
+			maximaPortable(want, x)
+			for i := range want {
+				if got[i] != want[i] {
+					t.Fatalf("Maxima(%v)[%d] = %v, want %v", x, i, got[i], want[i])
+				}
+			}
+		}
+		inf := float32(math.Inf(1))
+		for n := range 300 {
+			random, ties, wild := randomFloats(rng, n, 10), make([]float32, n), make([]float32, n)
+			for i := range n {
+				ties[i] = []float32{-inf, -1, float32(math.Copysign(0, -1)), 0, float32(math.NaN())}[rng.IntN(5)]
+				wild[i] = wildFloat(rng)
+			}
+			least := slices.Repeat([]float32{-inf, -inf, float32(math.NaN())}, n)[:n]
+			for _, x := range [][]float32{random, ties, wild, least} {
+				check(x)
+				for _, temperature := range []float32{0.8, 1, 1e-30, 1e-45, 3e38, inf} {
+					top := -inf
+					for _, v := range x {
+						if v > top {
+							top = v
+						}
+					}
+					got, want := guarded[float32](t, n), make([]float32, n)
+					o.weightsRow(got, guardedCopy(t, x), top, temperature)
+					weightsPortable(want, x, top, temperature)
+					diff(t, fmt.Sprintf("weights of %d at %v", n, temperature), got, want)
+				}
+			}
+			if n > 0 { // the largest at each place, and only NaN and -Inf before it
+				ties[n-1], least[n-1] = 1, -3e38
+				check(ties)
+				check(least)
+			}
+		}
+	})
+}
+
+// TestPutEqualsPortable has all head dimensions and positions of a tile, the last of them at the end of memory.
+func TestPutEqualsPortable(t *testing.T) {
+	t.Parallel()
+	eachOps(t, func(t *testing.T, o *ops) {
+		rng := rand.New(rand.NewPCG(19, 19))
+		for dim := 1; dim <= 140; dim++ {
+			for _, typ := range []quant.Type{quant.F16, quant.F32} {
+				end := kvTile + 1 + rng.IntN(kvTile)
+				got, want := newKVHead(t, typ, end, dim), newKVHead(t, typ, end, dim)
+				got.k16, got.v16 = guardedIf(t, got.k16), guardedIf(t, got.v16)
+				got.k32, got.v32 = guardedIf(t, got.k32), guardedIf(t, got.v32)
+				for pos := range end {
+					k, v := randomFloats(rng, dim, 1), randomFloats(rng, dim, 1)
+					k[rng.IntN(dim)], v[rng.IntN(dim)] = wildFloat(rng), wildFloat(rng)
+					gk, gv := guardedCopy(t, k), guardedCopy(t, v)
+					got.putPortable(pos, o.putRow(got, pos, gk, gv), gk, gv)
+					want.putPortable(pos, 0, k, v)
+				}
+				what := fmt.Sprintf("%v, %d dimensions", typ, dim)
+				diff(t, what+": keys", append(widen(got.k16), got.k32...), append(widen(want.k16), want.k32...))
+				diff(t, what+": values", append(widen(got.v16), got.v32...), append(widen(want.v16), want.v32...))
+			}
+		}
+	})
+}
+
+// widen converts to float32, which keeps apart all that is apart.
+func widen(x []uint16) []float32 {
+	y := make([]float32, len(x))
+	for i, h := range x {
+		y[i] = quant.F16ToF32(h)
+	}
+	return y
+}
+
+// TestHalvesEqualPortable rounds to 16 bits: all halves, their neighbours, what lies between two of them, and a sample of the rest.
+func TestHalvesEqualPortable(t *testing.T) {
+	t.Parallel()
+	var x []float32
+	for h := range 1 << 16 {
+		bits := math.Float32bits(quant.F16ToF32(uint16(h)))
+		for _, b := range []uint32{bits - 1, bits, bits + 1, bits + 0xfff, bits + 0x1000, bits + 0x1001} {
+			x = append(x, math.Float32frombits(b))
+		}
+	}
+	for h := range 1 << 11 { // subnormal halves are wider apart
+		bits := math.Float32bits((float32(h) + 0.5) * 0x1p-24)
+		x = append(x, math.Float32frombits(bits-1), math.Float32frombits(bits), math.Float32frombits(bits+1))
+	}
+	for bits := uint64(0); bits < 1<<32; bits += 10_007 {
+		x = append(x, math.Float32frombits(uint32(bits)))
+	}
+	x = x[:whole(len(x))]
+	eachOps(t, func(t *testing.T, o *ops) {
+		got, want := newKVHead(t, quant.F16, 1, len(x)), newKVHead(t, quant.F16, 1, len(x))
+		o.putRow(got, 0, x, x)
+		want.putPortable(0, 0, x, x)
+		diff(t, "values", widen(got.v16), widen(want.v16))
+		diff(t, "keys", widen(got.k16), widen(want.k16))
+	})
+}
+
+// TestExpEqualsPortable takes a sample of all arguments through SwiGLU, GeGLU and weights, and of those up to zero, the largest, through
+// softmax.
 func TestExpEqualsPortable(t *testing.T) {
 	t.Parallel()
 	eachOps(t, func(t *testing.T, o *ops) {
@@ -71,6 +241,12 @@ func TestExpEqualsPortable(t *testing.T) {
 			o.swigluRow(s, x, one)
 			swigluPortable(want, x, one)
 			diff(t, "swiglu", s, want)
+			o.gegluRow(s, x, one)
+			gegluPortable(want, x, one)
+			diff(t, "geglu", s, want)
+			o.weightsRow(s, x, 0, 1)
+			weightsPortable(want, x, 0, 1)
+			diff(t, "weights", s, want)
 			for i := range x {
 				x[i] = -float32(math.Abs(float64(x[i])))
 			}
@@ -92,7 +268,7 @@ func TestAttentionEqualsPortable(t *testing.T) {
 	eachOps(t, func(t *testing.T, o *ops) {
 		rng := rand.New(rand.NewPCG(15, 15))
 		for _, typ := range []quant.Type{quant.F16, quant.F32} {
-			for _, dim := range []int{32, 64, 96, 128, 256} {
+			for _, dim := range []int{8, 24, 32, 40, 64, 80, 96, 112, 128, 256} {
 				for _, heads := range []int{1, 2, 3, 4, 5, 8} {
 					for _, shape := range [][2]int{{1, 1}, {1, 17}, {1, 200}, {2, 2}, {3, 66}, {5, 64}, {7, 131}, {20, 20}} {
 						rows, end := shape[0], shape[1]

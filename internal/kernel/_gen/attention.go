@@ -95,66 +95,83 @@ func scores(size int, shared bool) {
 	RET()
 }
 
-// mix writes the products of scores with values, for so many rows of scores: each has dims results, which are continued.
+// mix writes the products of scores with values, for so many rows of scores: each has dims results, which are continued. The first width
+// of columns is what registers allow, the others are for the rest.
 func mix(size, rows int) {
 	name := fmt.Sprintf("mix%dF%dAVX2", rows, 8*size)
-	sig := "func(d0, d1, d2, d3 *float32, e0, e1, e2, e3 *float32, v *byte, n, dims int)"
-	width := 16 // dimensions at a time
+	sig, widths := "func(d0, d1, d2, d3 *float32, e0, e1, e2, e3 *float32, v *byte, n, dims int)", []int{16, 8}
 	if rows == 1 {
-		sig, width = "func(d0 *float32, e0 *float32, v *byte, n, dims int)", 32
+		sig, widths = "func(d0 *float32, e0 *float32, v *byte, n, dims int)", []int{32, 16, 8}
 	}
 	TEXT(name, NOSPLIT, sig)
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s adds n values of %d bits, times scores, to dims results each, a multiple of %d.", name, 8*size, width))
+	Doc(fmt.Sprintf("%s adds n values of %d bits, times scores, to dims results each, a multiple of 8.", name, 8*size))
 	arg := func(name string) Register { return Load(Param(name), GP64()) }
-	v, n, dims := arg("v"), arg("n"), arg("dims")
-	stride, column := GP64(), GP64()
-	MOVQ(dims, stride)
-	SHLQ(Imm(uint64(size/2)), stride)
-	XORQ(column, column)
-	var e []Register
+	m := &mixer{size: size, v: arg("v"), n: arg("n"), stride: GP64(), column: GP64()}
+	MOVQ(NewParamAddr("dims", 8*(2*rows+2)), m.stride)
+	SHLQ(Imm(uint64(size/2)), m.stride)
+	XORQ(m.column, m.column)
 	for i := range rows {
-		e = append(e, arg(fmt.Sprintf("e%d", i)))
+		m.e = append(m.e, arg(fmt.Sprintf("e%d", i)))
 	}
-	vectors := width / 8
-	Label("columns")
-	acc := make([][]VecVirtual, rows)
+	for _, width := range widths {
+		label := func(s string) string { return fmt.Sprintf("%s%d", s, width) }
+		Label(label("columns"))
+		end := GP64()
+		LEAQ(Mem{Base: m.column, Disp: width}, end)
+		CMPQ(end, NewParamAddr("dims", 8*(2*rows+2)))
+		JG(LabelRef(label("beyond")))
+		m.columns(width, label("position"))
+		ADDQ(Imm(uint64(width)), m.column)
+		JMP(LabelRef(label("columns")))
+		Label(label("beyond"))
+	}
+	VZEROUPPER()
+	RET()
+}
+
+type mixer struct {
+	size                 int
+	v, n, stride, column Register
+	e                    []Register // of each row
+}
+
+// columns continues width results of each row, from the current column on.
+func (m *mixer) columns(width int, label string) {
+	results := func(row, p int) Mem {
+		dst := Load(Param(fmt.Sprintf("d%d", row)), GP64())
+		return Mem{Base: dst, Index: m.column, Scale: 4, Disp: 32 * p}
+	}
+	acc := make([][]VecVirtual, len(m.e))
 	for i := range acc {
-		dst := arg(fmt.Sprintf("d%d", i))
-		for p := range vectors {
+		for p := range width / 8 {
 			y := YMM()
-			VMOVUPS(Mem{Base: dst, Index: column, Scale: 4, Disp: 32 * p}, y)
+			VMOVUPS(results(i, p), y)
 			acc[i] = append(acc[i], y)
 		}
 	}
 	at, j := GP64(), GP64()
-	LEAQ(Mem{Base: v, Index: column, Scale: uint8(size)}, at)
+	LEAQ(Mem{Base: m.v, Index: m.column, Scale: uint8(m.size)}, at)
 	XORQ(j, j)
-	Label("position")
+	Label(label)
 	var values []VecVirtual
-	for p := range vectors {
-		values = append(values, loadKV(size, Mem{Base: at, Disp: 8 * p * size}))
+	for p := range width / 8 {
+		values = append(values, loadKV(m.size, Mem{Base: at, Disp: 8 * p * m.size}))
 	}
-	ADDQ(stride, at)
-	for i := range rows {
+	ADDQ(m.stride, at)
+	for i := range acc {
 		w := YMM()
-		VBROADCASTSS(Mem{Base: e[i], Index: j, Scale: 4}, w)
-		for p := range vectors {
-			VFMADD231PS(values[p], w, acc[i][p])
+		VBROADCASTSS(Mem{Base: m.e[i], Index: j, Scale: 4}, w)
+		for p, y := range acc[i] {
+			VFMADD231PS(values[p], w, y)
 		}
 	}
 	INCQ(j)
-	CMPQ(j, n)
-	JL(LabelRef("position"))
+	CMPQ(j, m.n)
+	JL(LabelRef(label))
 	for i := range acc {
-		dst := arg(fmt.Sprintf("d%d", i))
 		for p, y := range acc[i] {
-			VMOVUPS(y, Mem{Base: dst, Index: column, Scale: 4, Disp: 32 * p})
+			VMOVUPS(y, results(i, p))
 		}
 	}
-	ADDQ(Imm(uint64(width)), column)
-	CMPQ(column, dims)
-	JL(LabelRef("columns"))
-	VZEROUPPER()
-	RET()
 }

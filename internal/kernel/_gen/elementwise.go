@@ -65,9 +65,8 @@ func (c *expConstants) exp(x VecVirtual) VecVirtual {
 	return p
 }
 
-// elementwise writes what works on one row: softmax, RMSNorm, SwiGLU, sums.
-func elementwise() {
-	c := newExpConstants()
+// elementwise writes what works on one row: softmax, RMSNorm, sums, multiples.
+func elementwise(c *expConstants) {
 	arg := func(name string) Register { return Load(Param(name), GP64()) }
 	iota0 := constants("lanes", 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 
@@ -116,28 +115,6 @@ func elementwise() {
 	fold(sum[0], func(a, b VecVirtual) { VADDPS(a, b, b) })
 	ret := sum[0].AsX()
 	Store(ret, ReturnIndex(0))
-	VZEROUPPER()
-	RET()
-
-	TEXT("swigluAVX2", NOSPLIT, "func(dst *float32, gate *float32, up *float32, n int)")
-	Pragma("noescape")
-	Doc("swigluAVX2 is SwiGLU for n elements, a multiple of 8.")
-	dst, gate, up, n := arg("dst"), arg("gate"), arg("up"), arg("n")
-	sign, one := splat256(0x80000000), splat256(0x3f800000)
-	Label("swiglu")
-	g, x := YMM(), YMM()
-	VMOVUPS(Mem{Base: gate}, g)
-	VXORPS(sign, g, x)
-	e := c.exp(x)
-	VADDPS(one, e, e)
-	VDIVPS(e, g, g)
-	VMULPS(Mem{Base: up}, g, g)
-	VMOVUPS(g, Mem{Base: dst})
-	for _, p := range []Register{dst, gate, up} {
-		ADDQ(Imm(32), p)
-	}
-	SUBQ(Imm(8), n)
-	JG(LabelRef("swiglu"))
 	VZEROUPPER()
 	RET()
 
@@ -196,6 +173,21 @@ func elementwise() {
 	ADDQ(Imm(32), row)
 	SUBQ(Imm(8), n)
 	JG(LabelRef("add"))
+	VZEROUPPER()
+	RET()
+
+	TEXT("scaleAVX2", NOSPLIT, "func(x *float32, by float32, n int)")
+	Pragma("noescape")
+	Doc("scaleAVX2 multiplies n elements, a multiple of 8.")
+	row, by, n := arg("x"), YMM(), arg("n")
+	VBROADCASTSS(NewParamAddr("by", 8), by)
+	Label("scale")
+	v = YMM()
+	VMULPS(Mem{Base: row}, by, v)
+	VMOVUPS(v, Mem{Base: row})
+	ADDQ(Imm(32), row)
+	SUBQ(Imm(8), n)
+	JG(LabelRef("scale"))
 	VZEROUPPER()
 	RET()
 }

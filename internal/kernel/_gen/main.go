@@ -14,9 +14,15 @@ func main() {
 	flag.Parse()
 	ConstraintExpr("amd64,!purego")
 	if *ops {
+		exp := newExpConstants()
 		quantize()
-		elementwise()
+		remainder()
+		elementwise(exp)
+		gated(exp)
+		rope()
+		put()
 		attention()
+		choose(exp)
 	} else {
 		tiles()
 	}

@@ -117,6 +117,35 @@ func quantize() {
 	JMP(LabelRef("next"))
 }
 
+// remainder writes the routine for what quantisation takes away.
+func remainder() {
+	TEXT("remainderAVX2", NOSPLIT, "func(dst *float32, x *float32, q *int8, d *float32, blocks int)")
+	Pragma("noescape")
+	Doc("remainderAVX2 writes x-d*q for blocks of 32: remainderPortable is the reference.")
+	arg := func(name string) Register { return Load(Param(name), GP64()) }
+	dst, x, q, d, left := arg("dst"), arg("x"), arg("q"), arg("d"), arg("blocks")
+	Label("turn")
+	scale := YMM()
+	VBROADCASTSS(Mem{Base: d}, scale)
+	for i := range 4 {
+		product, v := YMM(), YMM()
+		VPMOVSXBD(Mem{Base: q, Disp: 8 * i}, product)
+		VCVTDQ2PS(product, product)
+		VMULPS(product, scale, product)
+		VMOVUPS(Mem{Base: x, Disp: 32 * i}, v)
+		VSUBPS(product, v, v)
+		VMOVUPS(v, Mem{Base: dst, Disp: 32 * i})
+	}
+	ADDQ(U32(128), dst)
+	ADDQ(U32(128), x)
+	ADDQ(Imm(32), q)
+	ADDQ(Imm(4), d)
+	DECQ(left)
+	JNZ(LabelRef("turn"))
+	VZEROUPPER()
+	RET()
+}
+
 // constants declares read-only dwords.
 func constants(name string, values ...uint32) Mem {
 	m := GLOBL(name, RODATA|NOPTR)
