@@ -6,9 +6,11 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/pkg/protocol"
 	"github.com/shardnode/shardnode/pkg/sampler"
 )
@@ -56,6 +58,149 @@ func allowed(logits []float32, p protocol.Sampling) map[protocol.TokenID]bool {
 		}
 	}
 	return ok
+}
+
+// exact is a deliberately dumb second implementation of a draw, sums included: everything is sorted, nothing left out. u is the draw's
+// number in [0,1).
+func exact(logits []float32, p protocol.Sampling, u float64) protocol.TokenID {
+	type tok struct {
+		id protocol.TokenID
+		x  float32
+		w  float64
+	}
+	best, top := protocol.TokenID(0), negInf
+	for i, x := range logits {
+		if x > top {
+			best, top = protocol.TokenID(i), x
+		}
+	}
+	if top == negInf || !(p.Temperature > 0) {
+		return best
+	}
+	var all []tok
+	total := 0.0
+	for i, x := range logits {
+		w := 1.0
+		if x != top {
+			w = float64(kernel.Exp((x - top) / p.Temperature))
+		}
+		if w > 0 { // not NaN
+			all = append(all, tok{protocol.TokenID(i), x, w})
+			total += w
+		}
+	}
+	nucleus := p.TopP > 0 && p.TopP < 1
+	if p.TopK > 0 || nucleus {
+		slices.SortStableFunc(all, func(a, b tok) int { return cmp.Compare(b.x, a.x) })
+	}
+	if p.TopK > 0 {
+		all = all[:min(uint64(p.TopK), uint64(len(all)))]
+		total = 0
+		for _, c := range all {
+			total += c.w
+		}
+	}
+	if nucleus {
+		limit, cum := float64(p.TopP)*total, 0.0
+		for i, c := range all {
+			if cum += c.w; cum >= limit {
+				all = all[:i+1]
+				break
+			}
+		}
+	}
+	all = slices.DeleteFunc(all, func(c tok) bool { return p.MinP > 0 && c.w < float64(min(p.MinP, 1)) })
+	total = 0
+	for _, c := range all {
+		total += c.w
+	}
+	cum := 0.0
+	for _, c := range all {
+		if cum += c.w; cum > u*total {
+			return c.id
+		}
+	}
+	return best
+}
+
+// TestEqualsSorted: the same token as by sorting everything, for rows of all shapes and all combinations of filters.
+func TestEqualsSorted(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(5, 6))
+	rows := map[string]func(i int) float32{
+		"normal":  func(int) float32 { return float32(rng.NormFloat64() * 3) },
+		"wide":    func(int) float32 { return float32(rng.NormFloat64() * 60) },
+		"ties":    func(int) float32 { return float32(rng.IntN(5)) },
+		"zeros":   func(int) float32 { return float32(math.Copysign(0, float64(rng.IntN(2))-0.5)) },
+		"rising":  func(i int) float32 { return float32(i) / 100 },
+		"falling": func(i int) float32 { return -float32(i) / 100 },
+		"wild":    func(int) float32 { return math.Float32frombits(rng.Uint32()) },
+		"holes":   func(int) float32 { return []float32{nan, -nan, negInf, -3e38, 1, 2}[rng.IntN(6)] },
+		"nothing": func(int) float32 { return []float32{nan, negInf}[rng.IntN(2)] },
+		"half": func(i int) float32 {
+			if i >= 64 {
+				return nan
+			}
+			return float32(i % 7)
+		},
+		"peaks": func(int) float32 {
+			if rng.IntN(100) == 0 {
+				return float32(rng.NormFloat64())
+			}
+			return -20 + float32(rng.NormFloat64())
+		},
+	}
+	s := sampler.New(0)
+	for name, f := range rows {
+		for _, vocab := range []int{1, 2, 63, 64, 65, 128, 1000, 4097} {
+			logits := make([]float32, vocab)
+			for i := range logits {
+				logits[i] = f(i)
+			}
+			for _, topK := range []uint32{0, 1, 40, 700, math.MaxUint32} {
+				for _, topP := range []float32{0, 0.3, 0.95, 0.99999994} {
+					for _, minP := range []float32{0, 0.05, 1} {
+						p := protocol.Sampling{Temperature: float32(math.Exp(rng.NormFloat64())), TopK: topK, TopP: topP, MinP: minP, Seed: rng.Uint64()}
+						for pos := range uint32(8) {
+							want := exact(logits, p, sampler.Uniform(p.Seed, pos))
+							if got := s.Sample(slices.Clone(logits), nil, pos, p); got != want {
+								t.Fatalf("%s, %d tokens, %+v, position %d: token %d, want %d", name, vocab, p, pos, got, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestSums: what a walk starts from is to the last bit what it would have come to. Draws hardly ever show a wrong last bit.
+func TestSums(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, vocab := range []int{1, 64, 65, 1000, 40_000} {
+		for _, minP := range []float32{0, 1e-3} {
+			logits := make([]float32, vocab)
+			for i := range logits {
+				logits[i] = float32(rng.NormFloat64() * 4)
+			}
+			logits[rng.IntN(vocab)] = nan
+			top := slices.MaxFunc(logits, func(a, b float32) int { return cmp.Compare(a, b) }) // NaN comes first
+			before, size, total := sampler.SumsBeforeBlocks(logits, top, 0.7, minP)
+			sum := 0.0
+			for i, x := range logits {
+				if i%size == 0 && before[i/size] != sum {
+					t.Fatalf("sum before token %d is %x, want %x", i, before[i/size], sum)
+				}
+				if w := kernel.Weight(x, top, 0.7); w >= minP {
+					sum += float64(w)
+				}
+			}
+			if total != sum {
+				t.Fatalf("sum of %d tokens is %x, want %x", vocab, total, sum)
+			}
+		}
+	}
 }
 
 // FuzzSample feeds any logits and valid parameters: no panic, the same token twice, and one the oracle allows.

@@ -8,6 +8,7 @@ package sampler
 
 import (
 	"math"
+	"sort"
 
 	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -19,16 +20,18 @@ const DefaultRepeatLastN = 64
 
 // Sampler holds the scratch memory of Sample, so that a draw allocates nothing.
 type Sampler struct {
-	rank ranking  // capacity vocab
-	kept []weight // tokens that survived the filters, in the order the draw walks
-	seen []uint32 // [vocab]; seen[t] == mark: the penalty was already applied to t in this call
-	mark uint32
+	rank    ranking
+	weights []float32 // [vocab] of all tokens
+	sums    []float64 // [blocks] of the weights of the blocks before, of kernel.MaximaBlock tokens each
+	kept    []weight  // tokens that survived the filters by rank, in rank order; capacity vocab
+	seen    []uint32  // [vocab]; seen[t] == mark: the penalty was already applied to t in this call
+	mark    uint32
 }
 
 // weight is a candidate with its unnormalised probability.
 type weight struct {
 	id protocol.TokenID
-	w  float32 // exp((logit-max)/temperature), 0 < w ≤ 1
+	w  float32 // kernel.Weight, 0 < w ≤ 1
 }
 
 // New returns a sampler for rows of vocab logits. Longer and shorter rows work too; a longer one makes it grow.
@@ -42,7 +45,9 @@ func (s *Sampler) grow(vocab int) {
 	if vocab <= len(s.seen) {
 		return
 	}
-	s.rank = make(ranking, 0, vocab)
+	s.rank.grow(vocab)
+	s.weights = make([]float32, vocab)
+	s.sums = make([]float64, blocks(vocab))
 	s.kept = make([]weight, 0, vocab)
 	s.seen = make([]uint32, vocab)
 	s.mark = 0
@@ -57,22 +62,31 @@ func (s *Sampler) grow(vocab int) {
 func (s *Sampler) Sample(logits []float32, history []protocol.TokenID, position uint32, p protocol.Sampling) protocol.TokenID {
 	s.grow(len(logits))
 	s.penalise(logits, history, p)
-	best, top := argMax(logits)
-	if !(p.Temperature > 0) || math.IsInf(float64(top), -1) { // also a NaN temperature
+	at := kernel.ArgMax(logits)
+	best := protocol.TokenID(at)
+	if len(logits) == 0 || !(p.Temperature > 0) { // also a NaN temperature
+		return best
+	}
+	top := logits[at]
+	if !(top > float32(math.Inf(-1))) { // nor is any other
 		return best
 	}
 	u := uniform(p.Seed, position)
+	minP := float32(0)
+	if p.MinP > 0 {
+		minP = min(p.MinP, 1)
+	}
 	topK := int(min(uint64(p.TopK), uint64(len(logits))))
 	nucleus := p.TopP > 0 && p.TopP < 1
 	switch {
 	case topK > 0:
 		s.keepTopK(logits, top, topK, p)
 	case nucleus:
-		s.keepAllRanked(logits, top, p)
+		s.keepNucleus(logits, top, p)
 	default:
-		s.keepAll(logits, top, p)
+		return s.drawAll(logits, top, p.Temperature, minP, u, best)
 	}
-	s.keepMinP(p.MinP)
+	s.keepMinP(minP)
 	return s.draw(u, best)
 }
 
@@ -106,42 +120,21 @@ func (s *Sampler) penalise(logits []float32, history []protocol.TokenID, p proto
 	}
 }
 
-// argMax returns the index of the greatest value and the value; ties to the lowest index, NaN as -Inf.
-func argMax(x []float32) (protocol.TokenID, float32) {
-	best, top := 0, float32(math.Inf(-1))
-	for i, v := range x {
-		if v > top {
-			best, top = i, v
-		}
-	}
-	return protocol.TokenID(best), top
-}
-
-// weightOf returns a token's unnormalised probability. The maximum is subtracted before the division, so that no
-// temperature overflows; a logit equal to the maximum weighs 1 even when both are +Inf.
-func weightOf(x, top, temperature float32) float32 {
-	if x == top {
-		return 1
-	}
-	w := kernel.Exp(float32(x-top) / temperature)
-	if !(w > 0) { // NaN logit, or underflow
-		return 0
-	}
-	return w
-}
-
 // keepTopK keeps the k likeliest in rank order, then the nucleus among them.
 func (s *Sampler) keepTopK(logits []float32, top float32, k int, p protocol.Sampling) {
-	s.rank = s.rank.fill(logits)
+	s.rank.reset(logits)
 	s.kept = s.kept[:0]
 	total := 0.0
-	for len(s.kept) < k && len(s.rank) > 0 {
-		c := s.rank.pop()
-		w := weightOf(c.logit, top, p.Temperature)
+	for len(s.kept) < k {
+		id, logit, ok := s.rank.next()
+		if !ok {
+			break
+		}
+		w := kernel.Weight(logit, top, p.Temperature)
 		if w == 0 {
 			break // so weigh all that follow
 		}
-		s.kept = append(s.kept, weight{c.id, w})
+		s.kept = append(s.kept, weight{id, w})
 		total += float64(w)
 	}
 	if !(p.TopP > 0 && p.TopP < 1) {
@@ -157,49 +150,72 @@ func (s *Sampler) keepTopK(logits []float32, top float32, k int, p protocol.Samp
 	}
 }
 
-// keepAllRanked keeps the nucleus of the whole vocabulary. The heap is popped only as far as the nucleus reaches.
-func (s *Sampler) keepAllRanked(logits []float32, top float32, p protocol.Sampling) {
-	total := 0.0
-	for _, x := range logits {
-		total += float64(weightOf(x, top, p.Temperature))
-	}
-	s.rank = s.rank.fill(logits)
+// keepNucleus keeps the nucleus of the whole vocabulary. Tokens are ranked only as far as the nucleus reaches.
+func (s *Sampler) keepNucleus(logits []float32, top float32, p protocol.Sampling) {
+	total := s.weigh(logits, top, p.Temperature, 0)
+	s.rank.reset(logits)
 	s.kept = s.kept[:0]
 	limit, cum := float64(float64(p.TopP)*total), 0.0
-	for len(s.rank) > 0 && (cum < limit || len(s.kept) == 0) {
-		c := s.rank.pop()
-		w := weightOf(c.logit, top, p.Temperature)
+	for cum < limit || len(s.kept) == 0 {
+		id, _, ok := s.rank.next()
+		if !ok {
+			break
+		}
+		w := s.weights[id]
 		if w == 0 {
 			break
 		}
-		s.kept = append(s.kept, weight{c.id, w})
+		s.kept = append(s.kept, weight{id, w})
 		cum += float64(w)
-	}
-}
-
-// keepAll keeps every token in ID order.
-func (s *Sampler) keepAll(logits []float32, top float32, p protocol.Sampling) {
-	s.kept = s.kept[:0]
-	for i, x := range logits {
-		if w := weightOf(x, top, p.Temperature); w > 0 {
-			s.kept = append(s.kept, weight{protocol.TokenID(i), w})
-		}
 	}
 }
 
 // keepMinP drops tokens that weigh less than minP times the likeliest, which weighs 1.
 func (s *Sampler) keepMinP(minP float32) {
-	if !(minP > 0) {
-		return
-	}
 	n := 0
 	for _, c := range s.kept {
-		if c.w >= min(minP, 1) {
+		if c.w >= minP {
 			s.kept[n] = c
 			n++
 		}
 	}
 	s.kept = s.kept[:n]
+}
+
+// weigh sets the weights of all tokens, and returns the sum in ID order of those that weigh at least minP. It keeps the sums before each
+// block.
+func (s *Sampler) weigh(logits []float32, top, temperature, minP float32) float64 {
+	w := s.weights[:len(logits)]
+	kernel.Weights(w, logits, top, temperature)
+	total := 0.0
+	for b := 0; len(w) > 0; b++ {
+		s.sums[b] = total
+		n := min(kernel.MaximaBlock, len(w))
+		for _, v := range w[:n] {
+			if v >= minP {
+				total += float64(v)
+			}
+		}
+		w = w[n:]
+	}
+	return total
+}
+
+// drawAll draws from all tokens that weigh at least minP, in ID order.
+func (s *Sampler) drawAll(logits []float32, top, temperature, minP float32, u float64, best protocol.TokenID) protocol.TokenID {
+	limit := float64(u * s.weigh(logits, top, temperature, minP))
+	// As in draw, but the walk has been made: its end lies in the last block before which the sum does not pass the limit.
+	b := sort.Search(blocks(len(logits)), func(b int) bool { return s.sums[b] > limit }) - 1
+	cum := s.sums[b]
+	for i := b * kernel.MaximaBlock; i < len(logits); i++ {
+		if w := s.weights[i]; w >= minP {
+			cum += float64(w)
+		}
+		if cum > limit {
+			return protocol.TokenID(i)
+		}
+	}
+	return best
 }
 
 // draw walks the kept tokens until their cumulated weight passes u of the total. Sums are float64, in the order of
