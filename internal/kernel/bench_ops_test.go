@@ -15,9 +15,6 @@ func eachPath(b *testing.B, f func(b *testing.B)) {
 	before := activeOps
 	defer func() { activeOps = before }()
 	for _, which := range supported() {
-		if which == avx512 {
-			continue
-		}
 		activeOps = opsOf(which)
 		b.Run(string(which), f)
 	}
@@ -99,4 +96,30 @@ func BenchmarkHeadSizes(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkLongContext is the attention of one decode step of a whole model behind 4096 positions: 28 layers of two KV heads with six
+// query heads each, which no cache holds.
+func BenchmarkLongContext(b *testing.B) {
+	const dim, heads, n, kvHeads = 128, 6, 4096, 56
+	rng := rand.New(rand.NewPCG(3, 4))
+	row := randomFloats(rng, 3*dim, 1)
+	var all []*KVHead
+	for range kvHeads {
+		h := newKVHead(b, quant.F16, n, dim)
+		for pos := range n {
+			h.Put(pos, row[pos%dim:], row[pos%(2*dim):])
+		}
+		all = append(all, h)
+	}
+	q := randomFloats(rng, heads*dim, 1)
+	a := Attention{Dst: make([]float32, len(q)), Q: q, Stride: heads * dim, Rows: 1, Heads: heads, Pos: n - 1, Scale: 0.088, Scores: make([]float32, ScoresLen(1, heads, n))}
+	eachPath(b, func(b *testing.B) {
+		b.SetBytes(kvHeads * KVHeadBytes(quant.F16, n, dim))
+		for b.Loop() {
+			for _, h := range all {
+				h.Attend(&a)
+			}
+		}
+	})
 }

@@ -14,12 +14,6 @@ func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, block
 //go:noescape
 func remainderAVX2(dst *float32, x *float32, q *int8, d *float32, blocks int)
 
-// softmaxAVX2 replaces n scores by e to the power of score*scale less the largest, and returns the sum: softmax and sumStrided
-// are the reference. It writes to whole groups of 16.
-//
-//go:noescape
-func softmaxAVX2(s *float32, n int, scale float32) float32
-
 // squaresAVX2 sums the squares of n elements, a multiple of 16, as RMSNorm does.
 //
 //go:noescape
@@ -39,16 +33,6 @@ func addAVX2(dst *float32, x *float32, n int)
 //
 //go:noescape
 func scaleAVX2(x *float32, by float32, n int)
-
-// swigluAVX2 is SwiGLU for n elements, a multiple of 8.
-//
-//go:noescape
-func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
-
-// gegluAVX2 is GeGLU for n elements, a multiple of 8.
-//
-//go:noescape
-func gegluAVX2(dst *float32, gate *float32, up *float32, n int)
 
 // ropeNormAVX2 is RopeNorm for a multiple of 8 pairs.
 //
@@ -70,45 +54,167 @@ func putF16AVX2(k *byte, v *byte, key *float32, value *float32, dims int)
 //go:noescape
 func putF32AVX2(k *byte, v *byte, key *float32, value *float32, dims int)
 
-// scoresQueriesF16AVX2 multiplies four queries with a tile of keys of 16 bits, 16 positions a tile.
+// softmaxAVX2 replaces n scores by e to the power of score*scale less the largest, and returns the sum: softmax and sumStrided
+// are the reference. It writes to whole groups of 16.
 //
 //go:noescape
-func scoresQueriesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int)
+func softmaxAVX2(s *float32, n int, scale float32) float32
 
-// scoresTilesF16AVX2 multiplies a query with four tiles of keys of 16 bits, 16 positions a tile.
+// softmaxAVX512 replaces n scores by e to the power of score*scale less the largest, and returns the sum: softmax and sumStrided
+// are the reference. It writes to whole groups of 16.
 //
 //go:noescape
-func scoresTilesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
+func softmaxAVX512(s *float32, n int, scale float32) float32
+
+// swigluAVX2 is SwiGLU for n elements, a multiple of 8.
+//
+//go:noescape
+func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
+
+// gegluAVX2 is GeGLU for n elements, a multiple of 8.
+//
+//go:noescape
+func gegluAVX2(dst *float32, gate *float32, up *float32, n int)
+
+// weightsAVX2 is Weights for n elements, a multiple of 8.
+//
+//go:noescape
+func weightsAVX2(dst *float32, x *float32, top float32, temperature float32, n int)
+
+// swigluAVX512 is SwiGLU for n elements, a multiple of 8.
+//
+//go:noescape
+func swigluAVX512(dst *float32, gate *float32, up *float32, n int)
+
+// gegluAVX512 is GeGLU for n elements, a multiple of 8.
+//
+//go:noescape
+func gegluAVX512(dst *float32, gate *float32, up *float32, n int)
+
+// weightsAVX512 is Weights for n elements, a multiple of 8.
+//
+//go:noescape
+func weightsAVX512(dst *float32, x *float32, top float32, temperature float32, n int)
+
+// scores4F16AVX2 multiplies queries with tiles of 16 keys of 16 bits.
+//
+//go:noescape
+func scores4F16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int, tiles int)
+
+// scores2F16AVX2 multiplies queries with tiles of 16 keys of 16 bits.
+//
+//go:noescape
+func scores2F16AVX2(d0 *float32, d1 *float32, q0 *float32, q1 *float32, k *byte, dims int, tiles int)
+
+// scores1F16AVX2 multiplies queries with tiles of 16 keys of 16 bits.
+//
+//go:noescape
+func scores1F16AVX2(d0 *float32, q0 *float32, k *byte, dims int, tiles int)
 
 // mix4F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 8.
 //
 //go:noescape
 func mix4F16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
 
+// mix2F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 8.
+//
+//go:noescape
+func mix2F16AVX2(d0 *float32, d1 *float32, e0 *float32, e1 *float32, v *byte, n int, dims int)
+
 // mix1F16AVX2 adds n values of 16 bits, times scores, to dims results each, a multiple of 8.
 //
 //go:noescape
 func mix1F16AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
 
-// scoresQueriesF32AVX2 multiplies four queries with a tile of keys of 32 bits, 16 positions a tile.
+// scores4F32AVX2 multiplies queries with tiles of 16 keys of 32 bits.
 //
 //go:noescape
-func scoresQueriesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int)
+func scores4F32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int, tiles int)
 
-// scoresTilesF32AVX2 multiplies a query with four tiles of keys of 32 bits, 16 positions a tile.
+// scores2F32AVX2 multiplies queries with tiles of 16 keys of 32 bits.
 //
 //go:noescape
-func scoresTilesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
+func scores2F32AVX2(d0 *float32, d1 *float32, q0 *float32, q1 *float32, k *byte, dims int, tiles int)
+
+// scores1F32AVX2 multiplies queries with tiles of 16 keys of 32 bits.
+//
+//go:noescape
+func scores1F32AVX2(d0 *float32, q0 *float32, k *byte, dims int, tiles int)
 
 // mix4F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 8.
 //
 //go:noescape
 func mix4F32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
 
+// mix2F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 8.
+//
+//go:noescape
+func mix2F32AVX2(d0 *float32, d1 *float32, e0 *float32, e1 *float32, v *byte, n int, dims int)
+
 // mix1F32AVX2 adds n values of 32 bits, times scores, to dims results each, a multiple of 8.
 //
 //go:noescape
 func mix1F32AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
+
+// scores4F16AVX512 multiplies queries with tiles of 16 keys of 16 bits.
+//
+//go:noescape
+func scores4F16AVX512(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int, tiles int)
+
+// scores2F16AVX512 multiplies queries with tiles of 16 keys of 16 bits.
+//
+//go:noescape
+func scores2F16AVX512(d0 *float32, d1 *float32, q0 *float32, q1 *float32, k *byte, dims int, tiles int)
+
+// scores1F16AVX512 multiplies queries with tiles of 16 keys of 16 bits.
+//
+//go:noescape
+func scores1F16AVX512(d0 *float32, q0 *float32, k *byte, dims int, tiles int)
+
+// mix4F16AVX512 adds n values of 16 bits, times scores, to dims results each, a multiple of 8.
+//
+//go:noescape
+func mix4F16AVX512(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
+
+// mix2F16AVX512 adds n values of 16 bits, times scores, to dims results each, a multiple of 8.
+//
+//go:noescape
+func mix2F16AVX512(d0 *float32, d1 *float32, e0 *float32, e1 *float32, v *byte, n int, dims int)
+
+// mix1F16AVX512 adds n values of 16 bits, times scores, to dims results each, a multiple of 8.
+//
+//go:noescape
+func mix1F16AVX512(d0 *float32, e0 *float32, v *byte, n int, dims int)
+
+// scores4F32AVX512 multiplies queries with tiles of 16 keys of 32 bits.
+//
+//go:noescape
+func scores4F32AVX512(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int, tiles int)
+
+// scores2F32AVX512 multiplies queries with tiles of 16 keys of 32 bits.
+//
+//go:noescape
+func scores2F32AVX512(d0 *float32, d1 *float32, q0 *float32, q1 *float32, k *byte, dims int, tiles int)
+
+// scores1F32AVX512 multiplies queries with tiles of 16 keys of 32 bits.
+//
+//go:noescape
+func scores1F32AVX512(d0 *float32, q0 *float32, k *byte, dims int, tiles int)
+
+// mix4F32AVX512 adds n values of 32 bits, times scores, to dims results each, a multiple of 8.
+//
+//go:noescape
+func mix4F32AVX512(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
+
+// mix2F32AVX512 adds n values of 32 bits, times scores, to dims results each, a multiple of 8.
+//
+//go:noescape
+func mix2F32AVX512(d0 *float32, d1 *float32, e0 *float32, e1 *float32, v *byte, n int, dims int)
+
+// mix1F32AVX512 adds n values of 32 bits, times scores, to dims results each, a multiple of 8.
+//
+//go:noescape
+func mix1F32AVX512(d0 *float32, e0 *float32, v *byte, n int, dims int)
 
 // argMaxAVX2 is ArgMax for n elements, a multiple of 8.
 //
@@ -119,8 +225,3 @@ func argMaxAVX2(x *float32, n int) int
 //
 //go:noescape
 func maximaAVX2(dst *float32, x *float32, blocks int)
-
-// weightsAVX2 is Weights for n elements, a multiple of 8.
-//
-//go:noescape
-func weightsAVX2(dst *float32, x *float32, top float32, temperature float32, n int)

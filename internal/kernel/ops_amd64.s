@@ -4,136 +4,6 @@
 
 #include "textflag.h"
 
-DATA expLog2E<>+0(SB)/4, $0x3fb8aa3b
-DATA expLog2E<>+4(SB)/4, $0x3fb8aa3b
-DATA expLog2E<>+8(SB)/4, $0x3fb8aa3b
-DATA expLog2E<>+12(SB)/4, $0x3fb8aa3b
-DATA expLog2E<>+16(SB)/4, $0x3fb8aa3b
-DATA expLog2E<>+20(SB)/4, $0x3fb8aa3b
-DATA expLog2E<>+24(SB)/4, $0x3fb8aa3b
-DATA expLog2E<>+28(SB)/4, $0x3fb8aa3b
-GLOBL expLog2E<>(SB), RODATA|NOPTR, $32
-
-DATA expShift<>+0(SB)/4, $0x4b400000
-DATA expShift<>+4(SB)/4, $0x4b400000
-DATA expShift<>+8(SB)/4, $0x4b400000
-DATA expShift<>+12(SB)/4, $0x4b400000
-DATA expShift<>+16(SB)/4, $0x4b400000
-DATA expShift<>+20(SB)/4, $0x4b400000
-DATA expShift<>+24(SB)/4, $0x4b400000
-DATA expShift<>+28(SB)/4, $0x4b400000
-GLOBL expShift<>(SB), RODATA|NOPTR, $32
-
-DATA expLn2Hi<>+0(SB)/4, $0x3f318000
-DATA expLn2Hi<>+4(SB)/4, $0x3f318000
-DATA expLn2Hi<>+8(SB)/4, $0x3f318000
-DATA expLn2Hi<>+12(SB)/4, $0x3f318000
-DATA expLn2Hi<>+16(SB)/4, $0x3f318000
-DATA expLn2Hi<>+20(SB)/4, $0x3f318000
-DATA expLn2Hi<>+24(SB)/4, $0x3f318000
-DATA expLn2Hi<>+28(SB)/4, $0x3f318000
-GLOBL expLn2Hi<>(SB), RODATA|NOPTR, $32
-
-DATA expLn2Lo<>+0(SB)/4, $0xb95e8083
-DATA expLn2Lo<>+4(SB)/4, $0xb95e8083
-DATA expLn2Lo<>+8(SB)/4, $0xb95e8083
-DATA expLn2Lo<>+12(SB)/4, $0xb95e8083
-DATA expLn2Lo<>+16(SB)/4, $0xb95e8083
-DATA expLn2Lo<>+20(SB)/4, $0xb95e8083
-DATA expLn2Lo<>+24(SB)/4, $0xb95e8083
-DATA expLn2Lo<>+28(SB)/4, $0xb95e8083
-GLOBL expLn2Lo<>(SB), RODATA|NOPTR, $32
-
-DATA expOver<>+0(SB)/4, $0x42b17217
-DATA expOver<>+4(SB)/4, $0x42b17217
-DATA expOver<>+8(SB)/4, $0x42b17217
-DATA expOver<>+12(SB)/4, $0x42b17217
-DATA expOver<>+16(SB)/4, $0x42b17217
-DATA expOver<>+20(SB)/4, $0x42b17217
-DATA expOver<>+24(SB)/4, $0x42b17217
-DATA expOver<>+28(SB)/4, $0x42b17217
-GLOBL expOver<>(SB), RODATA|NOPTR, $32
-
-DATA expUnder<>+0(SB)/4, $0xc2aeac4f
-DATA expUnder<>+4(SB)/4, $0xc2aeac4f
-DATA expUnder<>+8(SB)/4, $0xc2aeac4f
-DATA expUnder<>+12(SB)/4, $0xc2aeac4f
-DATA expUnder<>+16(SB)/4, $0xc2aeac4f
-DATA expUnder<>+20(SB)/4, $0xc2aeac4f
-DATA expUnder<>+24(SB)/4, $0xc2aeac4f
-DATA expUnder<>+28(SB)/4, $0xc2aeac4f
-GLOBL expUnder<>(SB), RODATA|NOPTR, $32
-
-DATA expInf<>+0(SB)/4, $0x7f800000
-DATA expInf<>+4(SB)/4, $0x7f800000
-DATA expInf<>+8(SB)/4, $0x7f800000
-DATA expInf<>+12(SB)/4, $0x7f800000
-DATA expInf<>+16(SB)/4, $0x7f800000
-DATA expInf<>+20(SB)/4, $0x7f800000
-DATA expInf<>+24(SB)/4, $0x7f800000
-DATA expInf<>+28(SB)/4, $0x7f800000
-GLOBL expInf<>(SB), RODATA|NOPTR, $32
-
-DATA exp6<>+0(SB)/4, $0x3ab563a6
-DATA exp6<>+4(SB)/4, $0x3ab563a6
-DATA exp6<>+8(SB)/4, $0x3ab563a6
-DATA exp6<>+12(SB)/4, $0x3ab563a6
-DATA exp6<>+16(SB)/4, $0x3ab563a6
-DATA exp6<>+20(SB)/4, $0x3ab563a6
-DATA exp6<>+24(SB)/4, $0x3ab563a6
-DATA exp6<>+28(SB)/4, $0x3ab563a6
-GLOBL exp6<>(SB), RODATA|NOPTR, $32
-
-DATA exp5<>+0(SB)/4, $0x3c091ef0
-DATA exp5<>+4(SB)/4, $0x3c091ef0
-DATA exp5<>+8(SB)/4, $0x3c091ef0
-DATA exp5<>+12(SB)/4, $0x3c091ef0
-DATA exp5<>+16(SB)/4, $0x3c091ef0
-DATA exp5<>+20(SB)/4, $0x3c091ef0
-DATA exp5<>+24(SB)/4, $0x3c091ef0
-DATA exp5<>+28(SB)/4, $0x3c091ef0
-GLOBL exp5<>(SB), RODATA|NOPTR, $32
-
-DATA exp4<>+0(SB)/4, $0x3d2aac2c
-DATA exp4<>+4(SB)/4, $0x3d2aac2c
-DATA exp4<>+8(SB)/4, $0x3d2aac2c
-DATA exp4<>+12(SB)/4, $0x3d2aac2c
-DATA exp4<>+16(SB)/4, $0x3d2aac2c
-DATA exp4<>+20(SB)/4, $0x3d2aac2c
-DATA exp4<>+24(SB)/4, $0x3d2aac2c
-DATA exp4<>+28(SB)/4, $0x3d2aac2c
-GLOBL exp4<>(SB), RODATA|NOPTR, $32
-
-DATA exp3<>+0(SB)/4, $0x3e2aaa46
-DATA exp3<>+4(SB)/4, $0x3e2aaa46
-DATA exp3<>+8(SB)/4, $0x3e2aaa46
-DATA exp3<>+12(SB)/4, $0x3e2aaa46
-DATA exp3<>+16(SB)/4, $0x3e2aaa46
-DATA exp3<>+20(SB)/4, $0x3e2aaa46
-DATA exp3<>+24(SB)/4, $0x3e2aaa46
-DATA exp3<>+28(SB)/4, $0x3e2aaa46
-GLOBL exp3<>(SB), RODATA|NOPTR, $32
-
-DATA exp2<>+0(SB)/4, $0x3efffffe
-DATA exp2<>+4(SB)/4, $0x3efffffe
-DATA exp2<>+8(SB)/4, $0x3efffffe
-DATA exp2<>+12(SB)/4, $0x3efffffe
-DATA exp2<>+16(SB)/4, $0x3efffffe
-DATA exp2<>+20(SB)/4, $0x3efffffe
-DATA exp2<>+24(SB)/4, $0x3efffffe
-DATA exp2<>+28(SB)/4, $0x3efffffe
-GLOBL exp2<>(SB), RODATA|NOPTR, $32
-
-DATA exp1<>+0(SB)/4, $0x3f800000
-DATA exp1<>+4(SB)/4, $0x3f800000
-DATA exp1<>+8(SB)/4, $0x3f800000
-DATA exp1<>+12(SB)/4, $0x3f800000
-DATA exp1<>+16(SB)/4, $0x3f800000
-DATA exp1<>+20(SB)/4, $0x3f800000
-DATA exp1<>+24(SB)/4, $0x3f800000
-DATA exp1<>+28(SB)/4, $0x3f800000
-GLOBL exp1<>(SB), RODATA|NOPTR, $32
-
 // func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)
 // Requires: AVX, AVX2
 TEXT ·quantizeAVX2(SB), NOSPLIT, $0-64
@@ -297,154 +167,8 @@ turn:
 	VZEROUPPER
 	RET
 
-DATA lanes<>+0(SB)/4, $0x00000000
-DATA lanes<>+4(SB)/4, $0x00000001
-DATA lanes<>+8(SB)/4, $0x00000002
-DATA lanes<>+12(SB)/4, $0x00000003
-DATA lanes<>+16(SB)/4, $0x00000004
-DATA lanes<>+20(SB)/4, $0x00000005
-DATA lanes<>+24(SB)/4, $0x00000006
-DATA lanes<>+28(SB)/4, $0x00000007
-DATA lanes<>+32(SB)/4, $0x00000008
-DATA lanes<>+36(SB)/4, $0x00000009
-DATA lanes<>+40(SB)/4, $0x0000000a
-DATA lanes<>+44(SB)/4, $0x0000000b
-DATA lanes<>+48(SB)/4, $0x0000000c
-DATA lanes<>+52(SB)/4, $0x0000000d
-DATA lanes<>+56(SB)/4, $0x0000000e
-DATA lanes<>+60(SB)/4, $0x0000000f
-GLOBL lanes<>(SB), RODATA|NOPTR, $64
-
-// func softmaxAVX2(s *float32, n int, scale float32) float32
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·softmaxAVX2(SB), NOSPLIT, $0-28
-	MOVQ         s+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVL         $0xff800000, DX
-	VMOVD        DX, X2
-	VPBROADCASTD X2, Y2
-	VBROADCASTSS scale+16(FP), Y0
-	VMOVAPS      Y2, Y1
-	MOVQ         AX, DX
-	MOVQ         CX, BX
-
-scale:
-	VMULPS       (DX), Y0, Y3
-	VMOVUPS      Y3, (DX)
-	VMOVD        BX, X5
-	VPBROADCASTD X5, Y5
-	VMOVDQU      lanes<>+0(SB), Y4
-	VPCMPEQD     Y6, Y6, Y6
-	VPADDD       Y6, Y5, Y5
-	VPCMPGTD     Y5, Y4, Y4
-	VBLENDVPS    Y4, Y2, Y3, Y3
-	VMAXPS       Y1, Y3, Y1
-	VMULPS       32(DX), Y0, Y3
-	VMOVUPS      Y3, 32(DX)
-	VMOVD        BX, X5
-	VPBROADCASTD X5, Y5
-	VMOVDQU      lanes<>+32(SB), Y4
-	VPCMPEQD     Y6, Y6, Y6
-	VPADDD       Y6, Y5, Y5
-	VPCMPGTD     Y5, Y4, Y4
-	VBLENDVPS    Y4, Y2, Y3, Y3
-	VMAXPS       Y1, Y3, Y1
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, BX
-	JG           scale
-	VEXTRACTF128 $0x01, Y1, X7
-	VMAXPS       Y7, Y1, Y1
-	VPERMILPS    $0x4e, Y1, Y7
-	VMAXPS       Y7, Y1, Y1
-	VPERMILPS    $0xb1, Y1, Y7
-	VMAXPS       Y7, Y1, Y1
-	VBROADCASTSS X1, Y1
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y2, Y2, Y2
-
-exp:
-	VMOVUPS      (AX), Y3
-	VSUBPS       Y1, Y3, Y3
-	VMULPS       expLog2E<>+0(SB), Y3, Y4
-	VADDPS       expShift<>+0(SB), Y4, Y4
-	VSUBPS       expShift<>+0(SB), Y4, Y5
-	VMOVAPS      Y3, Y6
-	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
-	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
-	VMOVUPS      exp6<>+0(SB), Y5
-	VFMADD213PS  exp5<>+0(SB), Y6, Y5
-	VFMADD213PS  exp4<>+0(SB), Y6, Y5
-	VFMADD213PS  exp3<>+0(SB), Y6, Y5
-	VFMADD213PS  exp2<>+0(SB), Y6, Y5
-	VFMADD213PS  exp1<>+0(SB), Y6, Y5
-	VFMADD213PS  exp1<>+0(SB), Y6, Y5
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y5, Y5
-	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
-	VANDNPS      Y5, Y4, Y5
-	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
-	VMOVUPS      expInf<>+0(SB), Y6
-	VBLENDVPS    Y4, Y6, Y5, Y5
-	VCMPPS       $0x03, Y3, Y3, Y4
-	VBLENDVPS    Y4, Y3, Y5, Y5
-	VMOVUPS      Y5, (AX)
-	VMOVD        CX, X4
-	VPBROADCASTD X4, Y4
-	VMOVDQU      lanes<>+0(SB), Y3
-	VPCMPEQD     Y6, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VPCMPGTD     Y4, Y3, Y3
-	VANDNPS      Y5, Y3, Y5
-	VADDPS       Y5, Y0, Y0
-	VMOVUPS      32(AX), Y3
-	VSUBPS       Y1, Y3, Y3
-	VMULPS       expLog2E<>+0(SB), Y3, Y4
-	VADDPS       expShift<>+0(SB), Y4, Y4
-	VSUBPS       expShift<>+0(SB), Y4, Y5
-	VMOVAPS      Y3, Y6
-	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
-	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
-	VMOVUPS      exp6<>+0(SB), Y5
-	VFMADD213PS  exp5<>+0(SB), Y6, Y5
-	VFMADD213PS  exp4<>+0(SB), Y6, Y5
-	VFMADD213PS  exp3<>+0(SB), Y6, Y5
-	VFMADD213PS  exp2<>+0(SB), Y6, Y5
-	VFMADD213PS  exp1<>+0(SB), Y6, Y5
-	VFMADD213PS  exp1<>+0(SB), Y6, Y5
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y5, Y5
-	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
-	VANDNPS      Y5, Y4, Y5
-	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
-	VMOVUPS      expInf<>+0(SB), Y6
-	VBLENDVPS    Y4, Y6, Y5, Y5
-	VCMPPS       $0x03, Y3, Y3, Y4
-	VBLENDVPS    Y4, Y3, Y5, Y5
-	VMOVUPS      Y5, 32(AX)
-	VMOVD        CX, X4
-	VPBROADCASTD X4, Y4
-	VMOVDQU      lanes<>+32(SB), Y3
-	VPCMPEQD     Y6, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VPCMPGTD     Y4, Y3, Y3
-	VANDNPS      Y5, Y3, Y5
-	VADDPS       Y5, Y2, Y2
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x10, CX
-	JG           exp
-	VADDPS       Y2, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X8
-	VADDPS       Y8, Y0, Y0
-	VPERMILPS    $0x4e, Y0, Y8
-	VADDPS       Y8, Y0, Y0
-	VPERMILPS    $0xb1, Y0, Y8
-	VADDPS       Y8, Y0, Y0
-	MOVSS        X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
 // func squaresAVX2(x *float32, n int) float32
-// Requires: AVX, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·squaresAVX2(SB), NOSPLIT, $0-20
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
@@ -466,7 +190,7 @@ squares:
 	VADDPS       Y3, Y0, Y0
 	VPERMILPS    $0xb1, Y0, Y3
 	VADDPS       Y3, Y0, Y0
-	MOVSS        X0, ret+16(FP)
+	VMOVSS       X0, ret+16(FP)
 	VZEROUPPER
 	RET
 
@@ -522,129 +246,6 @@ scale:
 	ADDQ    $0x20, AX
 	SUBQ    $0x08, CX
 	JG      scale
-	VZEROUPPER
-	RET
-
-DATA gateSign<>+0(SB)/4, $0x80000000
-DATA gateSign<>+4(SB)/4, $0x80000000
-DATA gateSign<>+8(SB)/4, $0x80000000
-DATA gateSign<>+12(SB)/4, $0x80000000
-DATA gateSign<>+16(SB)/4, $0x80000000
-DATA gateSign<>+20(SB)/4, $0x80000000
-DATA gateSign<>+24(SB)/4, $0x80000000
-DATA gateSign<>+28(SB)/4, $0x80000000
-GLOBL gateSign<>(SB), RODATA|NOPTR, $32
-
-DATA geluLinear<>+0(SB)/4, $0xbfcc422a
-DATA geluLinear<>+4(SB)/4, $0xbfcc422a
-DATA geluLinear<>+8(SB)/4, $0xbfcc422a
-DATA geluLinear<>+12(SB)/4, $0xbfcc422a
-DATA geluLinear<>+16(SB)/4, $0xbfcc422a
-DATA geluLinear<>+20(SB)/4, $0xbfcc422a
-DATA geluLinear<>+24(SB)/4, $0xbfcc422a
-DATA geluLinear<>+28(SB)/4, $0xbfcc422a
-GLOBL geluLinear<>(SB), RODATA|NOPTR, $32
-
-DATA geluCubic<>+0(SB)/4, $0xbd922279
-DATA geluCubic<>+4(SB)/4, $0xbd922279
-DATA geluCubic<>+8(SB)/4, $0xbd922279
-DATA geluCubic<>+12(SB)/4, $0xbd922279
-DATA geluCubic<>+16(SB)/4, $0xbd922279
-DATA geluCubic<>+20(SB)/4, $0xbd922279
-DATA geluCubic<>+24(SB)/4, $0xbd922279
-DATA geluCubic<>+28(SB)/4, $0xbd922279
-GLOBL geluCubic<>(SB), RODATA|NOPTR, $32
-
-// func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·swigluAVX2(SB), NOSPLIT, $0-32
-	MOVQ dst+0(FP), AX
-	MOVQ gate+8(FP), CX
-	MOVQ up+16(FP), DX
-	MOVQ n+24(FP), BX
-
-turn:
-	VMOVUPS      (CX), Y0
-	VXORPS       gateSign<>+0(SB), Y0, Y1
-	VMULPS       expLog2E<>+0(SB), Y1, Y2
-	VADDPS       expShift<>+0(SB), Y2, Y2
-	VSUBPS       expShift<>+0(SB), Y2, Y3
-	VMOVAPS      Y1, Y4
-	VFNMADD231PS expLn2Hi<>+0(SB), Y3, Y4
-	VFNMADD231PS expLn2Lo<>+0(SB), Y3, Y4
-	VMOVUPS      exp6<>+0(SB), Y3
-	VFMADD213PS  exp5<>+0(SB), Y4, Y3
-	VFMADD213PS  exp4<>+0(SB), Y4, Y3
-	VFMADD213PS  exp3<>+0(SB), Y4, Y3
-	VFMADD213PS  exp2<>+0(SB), Y4, Y3
-	VFMADD213PS  exp1<>+0(SB), Y4, Y3
-	VFMADD213PS  exp1<>+0(SB), Y4, Y3
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCMPPS       $0x11, expUnder<>+0(SB), Y1, Y2
-	VANDNPS      Y3, Y2, Y3
-	VCMPPS       $0x1e, expOver<>+0(SB), Y1, Y2
-	VMOVUPS      expInf<>+0(SB), Y4
-	VBLENDVPS    Y2, Y4, Y3, Y3
-	VCMPPS       $0x03, Y1, Y1, Y2
-	VBLENDVPS    Y2, Y1, Y3, Y3
-	VADDPS       exp1<>+0(SB), Y3, Y3
-	VDIVPS       Y3, Y0, Y0
-	VMULPS       (DX), Y0, Y0
-	VMOVUPS      Y0, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
-	ADDQ         $0x20, DX
-	SUBQ         $0x08, BX
-	JG           turn
-	VZEROUPPER
-	RET
-
-// func gegluAVX2(dst *float32, gate *float32, up *float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gegluAVX2(SB), NOSPLIT, $0-32
-	MOVQ dst+0(FP), AX
-	MOVQ gate+8(FP), CX
-	MOVQ up+16(FP), DX
-	MOVQ n+24(FP), BX
-
-turn:
-	VMOVUPS      (CX), Y0
-	VMULPS       Y0, Y0, Y2
-	VMOVUPS      geluCubic<>+0(SB), Y1
-	VFMADD213PS  geluLinear<>+0(SB), Y2, Y1
-	VMULPS       Y0, Y1, Y1
-	VMULPS       expLog2E<>+0(SB), Y1, Y2
-	VADDPS       expShift<>+0(SB), Y2, Y2
-	VSUBPS       expShift<>+0(SB), Y2, Y3
-	VMOVAPS      Y1, Y4
-	VFNMADD231PS expLn2Hi<>+0(SB), Y3, Y4
-	VFNMADD231PS expLn2Lo<>+0(SB), Y3, Y4
-	VMOVUPS      exp6<>+0(SB), Y3
-	VFMADD213PS  exp5<>+0(SB), Y4, Y3
-	VFMADD213PS  exp4<>+0(SB), Y4, Y3
-	VFMADD213PS  exp3<>+0(SB), Y4, Y3
-	VFMADD213PS  exp2<>+0(SB), Y4, Y3
-	VFMADD213PS  exp1<>+0(SB), Y4, Y3
-	VFMADD213PS  exp1<>+0(SB), Y4, Y3
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCMPPS       $0x11, expUnder<>+0(SB), Y1, Y2
-	VANDNPS      Y3, Y2, Y3
-	VCMPPS       $0x1e, expOver<>+0(SB), Y1, Y2
-	VMOVUPS      expInf<>+0(SB), Y4
-	VBLENDVPS    Y2, Y4, Y3, Y3
-	VCMPPS       $0x03, Y1, Y1, Y2
-	VBLENDVPS    Y2, Y1, Y3, Y3
-	VADDPS       exp1<>+0(SB), Y3, Y3
-	VDIVPS       Y3, Y0, Y0
-	VMULPS       (DX), Y0, Y0
-	VMOVUPS      Y0, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
-	ADDQ         $0x20, DX
-	SUBQ         $0x08, BX
-	JG           turn
 	VZEROUPPER
 	RET
 
@@ -774,69 +375,884 @@ turn:
 	VZEROUPPER
 	RET
 
-// func scoresQueriesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int)
-// Requires: AVX, F16C, FMA3
-TEXT ·scoresQueriesF16AVX2(SB), NOSPLIT, $0-80
-	MOVQ   q0+32(FP), AX
-	MOVQ   q1+40(FP), CX
-	MOVQ   q2+48(FP), DX
-	MOVQ   q3+56(FP), BX
-	MOVQ   k+64(FP), SI
-	MOVQ   dims+72(FP), DI
-	XORQ   R8, R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+DATA lanes<>+0(SB)/4, $0x00000000
+DATA lanes<>+4(SB)/4, $0x00000001
+DATA lanes<>+8(SB)/4, $0x00000002
+DATA lanes<>+12(SB)/4, $0x00000003
+DATA lanes<>+16(SB)/4, $0x00000004
+DATA lanes<>+20(SB)/4, $0x00000005
+DATA lanes<>+24(SB)/4, $0x00000006
+DATA lanes<>+28(SB)/4, $0x00000007
+DATA lanes<>+32(SB)/4, $0x00000008
+DATA lanes<>+36(SB)/4, $0x00000009
+DATA lanes<>+40(SB)/4, $0x0000000a
+DATA lanes<>+44(SB)/4, $0x0000000b
+DATA lanes<>+48(SB)/4, $0x0000000c
+DATA lanes<>+52(SB)/4, $0x0000000d
+DATA lanes<>+56(SB)/4, $0x0000000e
+DATA lanes<>+60(SB)/4, $0x0000000f
+GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
-dim:
-	VCVTPH2PS    (SI), Y9
-	VCVTPH2PS    16(SI), Y10
-	ADDQ         $0x00000020, SI
-	VBROADCASTSS (AX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y0
-	VFMADD231PS  Y10, Y8, Y1
-	VBROADCASTSS (CX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y2
-	VFMADD231PS  Y10, Y8, Y3
-	VBROADCASTSS (DX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y4
-	VFMADD231PS  Y10, Y8, Y5
-	VBROADCASTSS (BX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y6
-	VFMADD231PS  Y10, Y8, Y7
-	INCQ         R8
-	CMPQ         R8, DI
-	JL           dim
-	MOVQ         d0+0(FP), AX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	MOVQ         d1+8(FP), AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	MOVQ         d2+16(FP), AX
-	VMOVUPS      Y4, (AX)
+// func softmaxAVX2(s *float32, n int, scale float32) float32
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-28
+	MOVQ         s+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS scale+16(FP), Y0
+	MOVL         $0xff800000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	VMOVAPS      Y2, Y1
+	MOVQ         AX, DX
+	MOVQ         CX, BX
+
+scale:
+	VMULPS       (DX), Y0, Y3
+	VMOVUPS      Y3, (DX)
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	VMOVDQU      lanes<>+0(SB), Y4
+	VPCMPEQD     Y6, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPCMPGTD     Y5, Y4, Y4
+	VBLENDVPS    Y4, Y2, Y3, Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       32(DX), Y0, Y3
+	VMOVUPS      Y3, 32(DX)
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	VMOVDQU      lanes<>+32(SB), Y4
+	VPCMPEQD     Y6, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPCMPGTD     Y5, Y4, Y4
+	VBLENDVPS    Y4, Y2, Y3, Y3
+	VMAXPS       Y1, Y3, Y1
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, BX
+	JG           scale
+	VEXTRACTF128 $0x01, Y1, X7
+	VMAXPS       Y7, Y1, Y1
+	VPERMILPS    $0x4e, Y1, Y7
+	VMAXPS       Y7, Y1, Y1
+	VPERMILPS    $0xb1, Y1, Y7
+	VMAXPS       Y7, Y1, Y1
+	VBROADCASTSS X1, Y1
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y2, Y2, Y2
+
+exp:
+	VMOVUPS      (AX), Y3
+	VSUBPS       Y1, Y3, Y3
+	VMULPS       expLog2E<>+0(SB), Y3, Y4
+	VADDPS       expShift<>+0(SB), Y4, Y4
+	VSUBPS       expShift<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
+	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
+	VMOVUPS      exp6<>+0(SB), Y5
+	VFMADD213PS  exp5<>+0(SB), Y6, Y5
+	VFMADD213PS  exp4<>+0(SB), Y6, Y5
+	VFMADD213PS  exp3<>+0(SB), Y6, Y5
+	VFMADD213PS  exp2<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
+	VANDNPS      Y5, Y4, Y5
+	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
+	VMOVUPS      expInf<>+0(SB), Y6
+	VBLENDVPS    Y4, Y6, Y5, Y5
+	VCMPPS       $0x03, Y3, Y3, Y4
+	VBLENDVPS    Y4, Y3, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VMOVD        CX, X4
+	VPBROADCASTD X4, Y4
+	VMOVDQU      lanes<>+0(SB), Y3
+	VPCMPEQD     Y6, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPCMPGTD     Y4, Y3, Y3
+	VANDNPS      Y5, Y3, Y5
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      32(AX), Y3
+	VSUBPS       Y1, Y3, Y3
+	VMULPS       expLog2E<>+0(SB), Y3, Y4
+	VADDPS       expShift<>+0(SB), Y4, Y4
+	VSUBPS       expShift<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
+	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
+	VMOVUPS      exp6<>+0(SB), Y5
+	VFMADD213PS  exp5<>+0(SB), Y6, Y5
+	VFMADD213PS  exp4<>+0(SB), Y6, Y5
+	VFMADD213PS  exp3<>+0(SB), Y6, Y5
+	VFMADD213PS  exp2<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
+	VANDNPS      Y5, Y4, Y5
+	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
+	VMOVUPS      expInf<>+0(SB), Y6
+	VBLENDVPS    Y4, Y6, Y5, Y5
+	VCMPPS       $0x03, Y3, Y3, Y4
+	VBLENDVPS    Y4, Y3, Y5, Y5
 	VMOVUPS      Y5, 32(AX)
-	MOVQ         d3+24(FP), AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
+	VMOVD        CX, X4
+	VPBROADCASTD X4, Y4
+	VMOVDQU      lanes<>+32(SB), Y3
+	VPCMPEQD     Y6, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPCMPGTD     Y4, Y3, Y3
+	VANDNPS      Y5, Y3, Y5
+	VADDPS       Y5, Y2, Y2
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x10, CX
+	JG           exp
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       Y8, Y0, Y0
+	VPERMILPS    $0x4e, Y0, Y8
+	VADDPS       Y8, Y0, Y0
+	VPERMILPS    $0xb1, Y0, Y8
+	VADDPS       Y8, Y0, Y0
+	VMOVSS       X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
-// func scoresTilesF16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
-// Requires: AVX, F16C, FMA3
-TEXT ·scoresTilesF16AVX2(SB), NOSPLIT, $0-80
-	MOVQ   q+32(FP), AX
-	MOVQ   k0+40(FP), CX
-	MOVQ   k1+48(FP), DX
-	MOVQ   k2+56(FP), BX
-	MOVQ   k3+64(FP), SI
-	MOVQ   dims+72(FP), DI
-	XORQ   R8, R8
+DATA expLog2E<>+0(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+4(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+8(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+12(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+16(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+20(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+24(SB)/4, $0x3fb8aa3b
+DATA expLog2E<>+28(SB)/4, $0x3fb8aa3b
+GLOBL expLog2E<>(SB), RODATA|NOPTR, $32
+
+DATA expShift<>+0(SB)/4, $0x4b400000
+DATA expShift<>+4(SB)/4, $0x4b400000
+DATA expShift<>+8(SB)/4, $0x4b400000
+DATA expShift<>+12(SB)/4, $0x4b400000
+DATA expShift<>+16(SB)/4, $0x4b400000
+DATA expShift<>+20(SB)/4, $0x4b400000
+DATA expShift<>+24(SB)/4, $0x4b400000
+DATA expShift<>+28(SB)/4, $0x4b400000
+GLOBL expShift<>(SB), RODATA|NOPTR, $32
+
+DATA expLn2Hi<>+0(SB)/4, $0x3f318000
+DATA expLn2Hi<>+4(SB)/4, $0x3f318000
+DATA expLn2Hi<>+8(SB)/4, $0x3f318000
+DATA expLn2Hi<>+12(SB)/4, $0x3f318000
+DATA expLn2Hi<>+16(SB)/4, $0x3f318000
+DATA expLn2Hi<>+20(SB)/4, $0x3f318000
+DATA expLn2Hi<>+24(SB)/4, $0x3f318000
+DATA expLn2Hi<>+28(SB)/4, $0x3f318000
+GLOBL expLn2Hi<>(SB), RODATA|NOPTR, $32
+
+DATA expLn2Lo<>+0(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+4(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+8(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+12(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+16(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+20(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+24(SB)/4, $0xb95e8083
+DATA expLn2Lo<>+28(SB)/4, $0xb95e8083
+GLOBL expLn2Lo<>(SB), RODATA|NOPTR, $32
+
+DATA expOver<>+0(SB)/4, $0x42b17217
+DATA expOver<>+4(SB)/4, $0x42b17217
+DATA expOver<>+8(SB)/4, $0x42b17217
+DATA expOver<>+12(SB)/4, $0x42b17217
+DATA expOver<>+16(SB)/4, $0x42b17217
+DATA expOver<>+20(SB)/4, $0x42b17217
+DATA expOver<>+24(SB)/4, $0x42b17217
+DATA expOver<>+28(SB)/4, $0x42b17217
+GLOBL expOver<>(SB), RODATA|NOPTR, $32
+
+DATA expUnder<>+0(SB)/4, $0xc2aeac4f
+DATA expUnder<>+4(SB)/4, $0xc2aeac4f
+DATA expUnder<>+8(SB)/4, $0xc2aeac4f
+DATA expUnder<>+12(SB)/4, $0xc2aeac4f
+DATA expUnder<>+16(SB)/4, $0xc2aeac4f
+DATA expUnder<>+20(SB)/4, $0xc2aeac4f
+DATA expUnder<>+24(SB)/4, $0xc2aeac4f
+DATA expUnder<>+28(SB)/4, $0xc2aeac4f
+GLOBL expUnder<>(SB), RODATA|NOPTR, $32
+
+DATA expInf<>+0(SB)/4, $0x7f800000
+DATA expInf<>+4(SB)/4, $0x7f800000
+DATA expInf<>+8(SB)/4, $0x7f800000
+DATA expInf<>+12(SB)/4, $0x7f800000
+DATA expInf<>+16(SB)/4, $0x7f800000
+DATA expInf<>+20(SB)/4, $0x7f800000
+DATA expInf<>+24(SB)/4, $0x7f800000
+DATA expInf<>+28(SB)/4, $0x7f800000
+GLOBL expInf<>(SB), RODATA|NOPTR, $32
+
+DATA exp6<>+0(SB)/4, $0x3ab563a6
+DATA exp6<>+4(SB)/4, $0x3ab563a6
+DATA exp6<>+8(SB)/4, $0x3ab563a6
+DATA exp6<>+12(SB)/4, $0x3ab563a6
+DATA exp6<>+16(SB)/4, $0x3ab563a6
+DATA exp6<>+20(SB)/4, $0x3ab563a6
+DATA exp6<>+24(SB)/4, $0x3ab563a6
+DATA exp6<>+28(SB)/4, $0x3ab563a6
+GLOBL exp6<>(SB), RODATA|NOPTR, $32
+
+DATA exp5<>+0(SB)/4, $0x3c091ef0
+DATA exp5<>+4(SB)/4, $0x3c091ef0
+DATA exp5<>+8(SB)/4, $0x3c091ef0
+DATA exp5<>+12(SB)/4, $0x3c091ef0
+DATA exp5<>+16(SB)/4, $0x3c091ef0
+DATA exp5<>+20(SB)/4, $0x3c091ef0
+DATA exp5<>+24(SB)/4, $0x3c091ef0
+DATA exp5<>+28(SB)/4, $0x3c091ef0
+GLOBL exp5<>(SB), RODATA|NOPTR, $32
+
+DATA exp4<>+0(SB)/4, $0x3d2aac2c
+DATA exp4<>+4(SB)/4, $0x3d2aac2c
+DATA exp4<>+8(SB)/4, $0x3d2aac2c
+DATA exp4<>+12(SB)/4, $0x3d2aac2c
+DATA exp4<>+16(SB)/4, $0x3d2aac2c
+DATA exp4<>+20(SB)/4, $0x3d2aac2c
+DATA exp4<>+24(SB)/4, $0x3d2aac2c
+DATA exp4<>+28(SB)/4, $0x3d2aac2c
+GLOBL exp4<>(SB), RODATA|NOPTR, $32
+
+DATA exp3<>+0(SB)/4, $0x3e2aaa46
+DATA exp3<>+4(SB)/4, $0x3e2aaa46
+DATA exp3<>+8(SB)/4, $0x3e2aaa46
+DATA exp3<>+12(SB)/4, $0x3e2aaa46
+DATA exp3<>+16(SB)/4, $0x3e2aaa46
+DATA exp3<>+20(SB)/4, $0x3e2aaa46
+DATA exp3<>+24(SB)/4, $0x3e2aaa46
+DATA exp3<>+28(SB)/4, $0x3e2aaa46
+GLOBL exp3<>(SB), RODATA|NOPTR, $32
+
+DATA exp2<>+0(SB)/4, $0x3efffffe
+DATA exp2<>+4(SB)/4, $0x3efffffe
+DATA exp2<>+8(SB)/4, $0x3efffffe
+DATA exp2<>+12(SB)/4, $0x3efffffe
+DATA exp2<>+16(SB)/4, $0x3efffffe
+DATA exp2<>+20(SB)/4, $0x3efffffe
+DATA exp2<>+24(SB)/4, $0x3efffffe
+DATA exp2<>+28(SB)/4, $0x3efffffe
+GLOBL exp2<>(SB), RODATA|NOPTR, $32
+
+DATA exp1<>+0(SB)/4, $0x3f800000
+DATA exp1<>+4(SB)/4, $0x3f800000
+DATA exp1<>+8(SB)/4, $0x3f800000
+DATA exp1<>+12(SB)/4, $0x3f800000
+DATA exp1<>+16(SB)/4, $0x3f800000
+DATA exp1<>+20(SB)/4, $0x3f800000
+DATA exp1<>+24(SB)/4, $0x3f800000
+DATA exp1<>+28(SB)/4, $0x3f800000
+GLOBL exp1<>(SB), RODATA|NOPTR, $32
+
+// func softmaxAVX512(s *float32, n int, scale float32) float32
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·softmaxAVX512(SB), NOSPLIT, $0-28
+	MOVQ         s+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS scale+16(FP), Z0
+	MOVL         $0x3fb8aa3b, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x3f318000, DX
+	VPBROADCASTD DX, Z2
+	MOVL         $0xb95e8083, DX
+	VPBROADCASTD DX, Z3
+	MOVL         $0x42b17217, DX
+	VPBROADCASTD DX, Z4
+	MOVL         $0xc2aeac4f, DX
+	VPBROADCASTD DX, Z5
+	MOVL         $0x7f800000, DX
+	VPBROADCASTD DX, Z6
+	MOVL         $0x3ab563a6, DX
+	VPBROADCASTD DX, Z7
+	MOVL         $0x3c091ef0, DX
+	VPBROADCASTD DX, Z8
+	MOVL         $0x3d2aac2c, DX
+	VPBROADCASTD DX, Z9
+	MOVL         $0x3e2aaa46, DX
+	VPBROADCASTD DX, Z10
+	MOVL         $0x3efffffe, DX
+	VPBROADCASTD DX, Z11
+	MOVL         $0x3f800000, DX
+	VPBROADCASTD DX, Z12
+	MOVL         $0xff800000, DX
+	VPBROADCASTD DX, Z13
+	VMOVDQU32    lanes<>+0(SB), Z14
+	MOVQ         AX, DX
+	MOVQ         CX, BX
+
+scale:
+	VMULPS        (DX), Z0, Z15
+	VMOVUPS       Z15, (DX)
+	VPBROADCASTD  BX, Z16
+	VPCMPGTD      Z14, Z16, K1
+	VMAXPS        Z13, Z15, K1, Z13
+	ADDQ          $0x40, DX
+	SUBQ          $0x10, BX
+	JG            scale
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VMAXPS        Y0, Y13, Y13
+	VEXTRACTF32X4 $0x01, Y13, X0
+	VMAXPS        Y0, Y13, Y13
+	VPERMILPS     $0x4e, Y13, Y0
+	VMAXPS        Y0, Y13, Y13
+	VPERMILPS     $0xb1, Y13, Y0
+	VMAXPS        Y0, Y13, Y13
+	VBROADCASTSS  X13, Z13
+	VXORPS        Y17, Y17, Y17
+
+exp:
+	VMOVUPS       (AX), Z0
+	VSUBPS        Z13, Z0, Z0
+	VMULPS        Z1, Z0, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMOVAPS       Z0, Z16
+	VFNMADD231PS  Z2, Z15, Z16
+	VFNMADD231PS  Z3, Z15, Z16
+	VMOVAPS       Z7, Z18
+	VFMADD213PS   Z8, Z16, Z18
+	VFMADD213PS   Z9, Z16, Z18
+	VFMADD213PS   Z10, Z16, Z18
+	VFMADD213PS   Z11, Z16, Z18
+	VFMADD213PS   Z12, Z16, Z18
+	VFMADD213PS   Z12, Z16, Z18
+	VCMPPS        $0x05, Z5, Z0, K1
+	VCMPPS        $0x1e, Z4, Z0, K2
+	VSCALEFPS.Z   Z15, Z18, K1, Z18
+	VMOVAPS       Z6, K2, Z18
+	VMOVUPS       Z18, (AX)
+	VPBROADCASTD  CX, Z0
+	VPCMPGTD      Z14, Z0, K1
+	VADDPS        Z18, Z17, K1, Z17
+	ADDQ          $0x40, AX
+	SUBQ          $0x10, CX
+	JG            exp
+	VEXTRACTF64X4 $0x01, Z17, Y0
+	VADDPS        Y0, Y17, Y17
+	VEXTRACTF32X4 $0x01, Y17, X0
+	VADDPS        Y0, Y17, Y17
+	VPERMILPS     $0x4e, Y17, Y0
+	VADDPS        Y0, Y17, Y17
+	VPERMILPS     $0xb1, Y17, Y0
+	VADDPS        Y0, Y17, Y17
+	VMOVSS        X17, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swigluAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         gate+8(FP), CX
+	MOVQ         up+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         $0x80000000, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x3f800000, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+
+vector8:
+	CMPQ         BX, $0x08
+	JLT          less8
+	VMOVUPS      (CX), Y2
+	VXORPS       Y0, Y2, Y3
+	VMULPS       expLog2E<>+0(SB), Y3, Y4
+	VADDPS       expShift<>+0(SB), Y4, Y4
+	VSUBPS       expShift<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS expLn2Hi<>+0(SB), Y5, Y6
+	VFNMADD231PS expLn2Lo<>+0(SB), Y5, Y6
+	VMOVUPS      exp6<>+0(SB), Y5
+	VFMADD213PS  exp5<>+0(SB), Y6, Y5
+	VFMADD213PS  exp4<>+0(SB), Y6, Y5
+	VFMADD213PS  exp3<>+0(SB), Y6, Y5
+	VFMADD213PS  exp2<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VFMADD213PS  exp1<>+0(SB), Y6, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCMPPS       $0x11, expUnder<>+0(SB), Y3, Y4
+	VANDNPS      Y5, Y4, Y5
+	VCMPPS       $0x1e, expOver<>+0(SB), Y3, Y4
+	VMOVUPS      expInf<>+0(SB), Y6
+	VBLENDVPS    Y4, Y6, Y5, Y5
+	VCMPPS       $0x03, Y3, Y3, Y4
+	VBLENDVPS    Y4, Y3, Y5, Y5
+	VADDPS       Y1, Y5, Y5
+	VDIVPS       Y5, Y2, Y2
+	VMULPS       (DX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func gegluAVX2(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gegluAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         gate+8(FP), CX
+	MOVQ         up+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         $0xbfcc422a, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xbd922279, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x3f800000, SI
+	VMOVD        SI, X2
+	VPBROADCASTD X2, Y2
+
+vector8:
+	CMPQ         BX, $0x08
+	JLT          less8
+	VMOVUPS      (CX), Y3
+	VMULPS       Y3, Y3, Y5
+	VMOVAPS      Y1, Y4
+	VFMADD213PS  Y0, Y5, Y4
+	VMULPS       Y3, Y4, Y4
+	VMULPS       expLog2E<>+0(SB), Y4, Y5
+	VADDPS       expShift<>+0(SB), Y5, Y5
+	VSUBPS       expShift<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y7
+	VFNMADD231PS expLn2Hi<>+0(SB), Y6, Y7
+	VFNMADD231PS expLn2Lo<>+0(SB), Y6, Y7
+	VMOVUPS      exp6<>+0(SB), Y6
+	VFMADD213PS  exp5<>+0(SB), Y7, Y6
+	VFMADD213PS  exp4<>+0(SB), Y7, Y6
+	VFMADD213PS  exp3<>+0(SB), Y7, Y6
+	VFMADD213PS  exp2<>+0(SB), Y7, Y6
+	VFMADD213PS  exp1<>+0(SB), Y7, Y6
+	VFMADD213PS  exp1<>+0(SB), Y7, Y6
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VCMPPS       $0x11, expUnder<>+0(SB), Y4, Y5
+	VANDNPS      Y6, Y5, Y6
+	VCMPPS       $0x1e, expOver<>+0(SB), Y4, Y5
+	VMOVUPS      expInf<>+0(SB), Y7
+	VBLENDVPS    Y5, Y7, Y6, Y6
+	VCMPPS       $0x03, Y4, Y4, Y5
+	VBLENDVPS    Y5, Y4, Y6, Y6
+	VADDPS       Y2, Y6, Y6
+	VDIVPS       Y6, Y3, Y3
+	VMULPS       (DX), Y3, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func weightsAVX2(dst *float32, x *float32, top float32, temperature float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·weightsAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVL         $0x3f800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS top+16(FP), Y0
+	VBROADCASTSS temperature+20(FP), Y1
+
+vector8:
+	CMPQ         DX, $0x08
+	JLT          less8
+	VMOVUPS      (CX), Y4
+	VSUBPS       Y0, Y4, Y5
+	VDIVPS       Y1, Y5, Y5
+	VMULPS       expLog2E<>+0(SB), Y5, Y6
+	VADDPS       expShift<>+0(SB), Y6, Y6
+	VSUBPS       expShift<>+0(SB), Y6, Y7
+	VMOVAPS      Y5, Y8
+	VFNMADD231PS expLn2Hi<>+0(SB), Y7, Y8
+	VFNMADD231PS expLn2Lo<>+0(SB), Y7, Y8
+	VMOVUPS      exp6<>+0(SB), Y7
+	VFMADD213PS  exp5<>+0(SB), Y8, Y7
+	VFMADD213PS  exp4<>+0(SB), Y8, Y7
+	VFMADD213PS  exp3<>+0(SB), Y8, Y7
+	VFMADD213PS  exp2<>+0(SB), Y8, Y7
+	VFMADD213PS  exp1<>+0(SB), Y8, Y7
+	VFMADD213PS  exp1<>+0(SB), Y8, Y7
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCMPPS       $0x11, expUnder<>+0(SB), Y5, Y6
+	VANDNPS      Y7, Y6, Y7
+	VCMPPS       $0x1e, expOver<>+0(SB), Y5, Y6
+	VMOVUPS      expInf<>+0(SB), Y8
+	VBLENDVPS    Y6, Y8, Y7, Y7
+	VCMPPS       $0x03, Y5, Y5, Y6
+	VBLENDVPS    Y6, Y5, Y7, Y7
+	VCMPPS       $0x1e, Y3, Y7, Y5
+	VANDPS       Y7, Y5, Y7
+	VCMPPS       $0x00, Y0, Y4, Y5
+	VBLENDVPS    Y5, Y2, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func swigluAVX512(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, FMA3
+TEXT ·swigluAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         gate+8(FP), CX
+	MOVQ         up+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         $0x3fb8aa3b, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x3f318000, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0xb95e8083, SI
+	VPBROADCASTD SI, Z2
+	MOVL         $0x42b17217, SI
+	VPBROADCASTD SI, Z3
+	MOVL         $0xc2aeac4f, SI
+	VPBROADCASTD SI, Z4
+	MOVL         $0x7f800000, SI
+	VPBROADCASTD SI, Z5
+	MOVL         $0x3ab563a6, SI
+	VPBROADCASTD SI, Z6
+	MOVL         $0x3c091ef0, SI
+	VPBROADCASTD SI, Z7
+	MOVL         $0x3d2aac2c, SI
+	VPBROADCASTD SI, Z8
+	MOVL         $0x3e2aaa46, SI
+	VPBROADCASTD SI, Z9
+	MOVL         $0x3efffffe, SI
+	VPBROADCASTD SI, Z10
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z11
+	MOVL         $0x80000000, SI
+	VPBROADCASTD SI, Z12
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z13
+
+vector16:
+	CMPQ         BX, $0x10
+	JLT          less16
+	VMOVUPS      (CX), Z14
+	VXORPS       Z12, Z14, Z15
+	VMULPS       Z0, Z15, Z16
+	VRNDSCALEPS  $0x00, Z16, Z16
+	VMOVAPS      Z15, Z17
+	VFNMADD231PS Z1, Z16, Z17
+	VFNMADD231PS Z2, Z16, Z17
+	VMOVAPS      Z6, Z18
+	VFMADD213PS  Z7, Z17, Z18
+	VFMADD213PS  Z8, Z17, Z18
+	VFMADD213PS  Z9, Z17, Z18
+	VFMADD213PS  Z10, Z17, Z18
+	VFMADD213PS  Z11, Z17, Z18
+	VFMADD213PS  Z11, Z17, Z18
+	VCMPPS       $0x05, Z4, Z15, K1
+	VCMPPS       $0x1e, Z3, Z15, K2
+	VSCALEFPS.Z  Z16, Z18, K1, Z18
+	VMOVAPS      Z5, K2, Z18
+	VADDPS       Z13, Z18, Z18
+	VDIVPS       Z18, Z14, Z14
+	VMULPS       (DX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, DX
+	SUBQ         $0x10, BX
+	JMP          vector16
+
+less16:
+vector8:
+	CMPQ         BX, $0x08
+	JLT          less8
+	VMOVUPS      (CX), Y14
+	VXORPS       Y12, Y14, Y15
+	VMULPS       Y0, Y15, Y16
+	VRNDSCALEPS  $0x00, Y16, Y16
+	VMOVAPS      Y15, Y17
+	VFNMADD231PS Y1, Y16, Y17
+	VFNMADD231PS Y2, Y16, Y17
+	VMOVAPS      Y6, Y18
+	VFMADD213PS  Y7, Y17, Y18
+	VFMADD213PS  Y8, Y17, Y18
+	VFMADD213PS  Y9, Y17, Y18
+	VFMADD213PS  Y10, Y17, Y18
+	VFMADD213PS  Y11, Y17, Y18
+	VFMADD213PS  Y11, Y17, Y18
+	VCMPPS       $0x05, Y4, Y15, K1
+	VCMPPS       $0x1e, Y3, Y15, K2
+	VSCALEFPS.Z  Y16, Y18, K1, Y18
+	VMOVAPS      Y5, K2, Y18
+	VADDPS       Y13, Y18, Y18
+	VDIVPS       Y18, Y14, Y14
+	VMULPS       (DX), Y14, Y14
+	VMOVUPS      Y14, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func gegluAVX512(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512F, AVX512VL, FMA3
+TEXT ·gegluAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         gate+8(FP), CX
+	MOVQ         up+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         $0x3fb8aa3b, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x3f318000, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0xb95e8083, SI
+	VPBROADCASTD SI, Z2
+	MOVL         $0x42b17217, SI
+	VPBROADCASTD SI, Z3
+	MOVL         $0xc2aeac4f, SI
+	VPBROADCASTD SI, Z4
+	MOVL         $0x7f800000, SI
+	VPBROADCASTD SI, Z5
+	MOVL         $0x3ab563a6, SI
+	VPBROADCASTD SI, Z6
+	MOVL         $0x3c091ef0, SI
+	VPBROADCASTD SI, Z7
+	MOVL         $0x3d2aac2c, SI
+	VPBROADCASTD SI, Z8
+	MOVL         $0x3e2aaa46, SI
+	VPBROADCASTD SI, Z9
+	MOVL         $0x3efffffe, SI
+	VPBROADCASTD SI, Z10
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z11
+	MOVL         $0xbfcc422a, SI
+	VPBROADCASTD SI, Z12
+	MOVL         $0xbd922279, SI
+	VPBROADCASTD SI, Z13
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z14
+
+vector16:
+	CMPQ         BX, $0x10
+	JLT          less16
+	VMOVUPS      (CX), Z15
+	VMULPS       Z15, Z15, Z17
+	VMOVAPS      Z13, Z16
+	VFMADD213PS  Z12, Z17, Z16
+	VMULPS       Z15, Z16, Z16
+	VMULPS       Z0, Z16, Z17
+	VRNDSCALEPS  $0x00, Z17, Z17
+	VMOVAPS      Z16, Z18
+	VFNMADD231PS Z1, Z17, Z18
+	VFNMADD231PS Z2, Z17, Z18
+	VMOVAPS      Z6, Z19
+	VFMADD213PS  Z7, Z18, Z19
+	VFMADD213PS  Z8, Z18, Z19
+	VFMADD213PS  Z9, Z18, Z19
+	VFMADD213PS  Z10, Z18, Z19
+	VFMADD213PS  Z11, Z18, Z19
+	VFMADD213PS  Z11, Z18, Z19
+	VCMPPS       $0x05, Z4, Z16, K1
+	VCMPPS       $0x1e, Z3, Z16, K2
+	VSCALEFPS.Z  Z17, Z19, K1, Z19
+	VMOVAPS      Z5, K2, Z19
+	VADDPS       Z14, Z19, Z19
+	VDIVPS       Z19, Z15, Z15
+	VMULPS       (DX), Z15, Z15
+	VMOVUPS      Z15, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, DX
+	SUBQ         $0x10, BX
+	JMP          vector16
+
+less16:
+vector8:
+	CMPQ         BX, $0x08
+	JLT          less8
+	VMOVUPS      (CX), Y15
+	VMULPS       Y15, Y15, Y17
+	VMOVAPS      Y13, Y16
+	VFMADD213PS  Y12, Y17, Y16
+	VMULPS       Y15, Y16, Y16
+	VMULPS       Y0, Y16, Y17
+	VRNDSCALEPS  $0x00, Y17, Y17
+	VMOVAPS      Y16, Y18
+	VFNMADD231PS Y1, Y17, Y18
+	VFNMADD231PS Y2, Y17, Y18
+	VMOVAPS      Y6, Y19
+	VFMADD213PS  Y7, Y18, Y19
+	VFMADD213PS  Y8, Y18, Y19
+	VFMADD213PS  Y9, Y18, Y19
+	VFMADD213PS  Y10, Y18, Y19
+	VFMADD213PS  Y11, Y18, Y19
+	VFMADD213PS  Y11, Y18, Y19
+	VCMPPS       $0x05, Y4, Y16, K1
+	VCMPPS       $0x1e, Y3, Y16, K2
+	VSCALEFPS.Z  Y17, Y19, K1, Y19
+	VMOVAPS      Y5, K2, Y19
+	VADDPS       Y14, Y19, Y19
+	VDIVPS       Y19, Y15, Y15
+	VMULPS       (DX), Y15, Y15
+	VMOVUPS      Y15, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func weightsAVX512(dst *float32, x *float32, top float32, temperature float32, n int)
+// Requires: AVX, AVX512F, AVX512VL, FMA3
+TEXT ·weightsAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVL         $0x3f800000, BX
+	VPBROADCASTD BX, Z2
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS top+16(FP), Z0
+	VBROADCASTSS temperature+20(FP), Z1
+	MOVL         $0x3fb8aa3b, BX
+	VPBROADCASTD BX, Z4
+	MOVL         $0x3f318000, BX
+	VPBROADCASTD BX, Z5
+	MOVL         $0xb95e8083, BX
+	VPBROADCASTD BX, Z6
+	MOVL         $0x42b17217, BX
+	VPBROADCASTD BX, Z7
+	MOVL         $0xc2aeac4f, BX
+	VPBROADCASTD BX, Z8
+	MOVL         $0x7f800000, BX
+	VPBROADCASTD BX, Z9
+	MOVL         $0x3ab563a6, BX
+	VPBROADCASTD BX, Z10
+	MOVL         $0x3c091ef0, BX
+	VPBROADCASTD BX, Z11
+	MOVL         $0x3d2aac2c, BX
+	VPBROADCASTD BX, Z12
+	MOVL         $0x3e2aaa46, BX
+	VPBROADCASTD BX, Z13
+	MOVL         $0x3efffffe, BX
+	VPBROADCASTD BX, Z14
+	MOVL         $0x3f800000, BX
+	VPBROADCASTD BX, Z15
+
+vector16:
+	CMPQ         DX, $0x10
+	JLT          less16
+	VMOVUPS      (CX), Z16
+	VSUBPS       Z0, Z16, Z17
+	VDIVPS       Z1, Z17, Z17
+	VMULPS       Z4, Z17, Z18
+	VRNDSCALEPS  $0x00, Z18, Z18
+	VMOVAPS      Z17, Z19
+	VFNMADD231PS Z5, Z18, Z19
+	VFNMADD231PS Z6, Z18, Z19
+	VMOVAPS      Z10, Z20
+	VFMADD213PS  Z11, Z19, Z20
+	VFMADD213PS  Z12, Z19, Z20
+	VFMADD213PS  Z13, Z19, Z20
+	VFMADD213PS  Z14, Z19, Z20
+	VFMADD213PS  Z15, Z19, Z20
+	VFMADD213PS  Z15, Z19, Z20
+	VCMPPS       $0x05, Z8, Z17, K1
+	VCMPPS       $0x1e, Z7, Z17, K2
+	VSCALEFPS.Z  Z18, Z20, K1, Z20
+	VMOVAPS      Z9, K2, Z20
+	VCMPPS       $0x1e, Z3, Z20, K1
+	VCMPPS       $0x00, Z0, Z16, K2
+	VMOVAPS.Z    Z20, K1, Z20
+	VMOVAPS      Z2, K2, Z20
+	VMOVUPS      Z20, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JMP          vector16
+
+less16:
+vector8:
+	CMPQ         DX, $0x08
+	JLT          less8
+	VMOVUPS      (CX), Y16
+	VSUBPS       Y0, Y16, Y17
+	VDIVPS       Y1, Y17, Y17
+	VMULPS       Y4, Y17, Y18
+	VRNDSCALEPS  $0x00, Y18, Y18
+	VMOVAPS      Y17, Y19
+	VFNMADD231PS Y5, Y18, Y19
+	VFNMADD231PS Y6, Y18, Y19
+	VMOVAPS      Y10, Y20
+	VFMADD213PS  Y11, Y19, Y20
+	VFMADD213PS  Y12, Y19, Y20
+	VFMADD213PS  Y13, Y19, Y20
+	VFMADD213PS  Y14, Y19, Y20
+	VFMADD213PS  Y15, Y19, Y20
+	VFMADD213PS  Y15, Y19, Y20
+	VCMPPS       $0x05, Y8, Y17, K1
+	VCMPPS       $0x1e, Y7, Y17, K2
+	VSCALEFPS.Z  Y18, Y20, K1, Y20
+	VMOVAPS      Y9, K2, Y20
+	VCMPPS       $0x1e, Y3, Y20, K1
+	VCMPPS       $0x00, Y0, Y16, K2
+	VMOVAPS.Z    Y20, K1, Y20
+	VMOVAPS      Y2, K2, Y20
+	VMOVUPS      Y20, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func scores4F16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scores4F16AVX2(SB), NOSPLIT, $0-88
+	MOVQ q0+32(FP), AX
+	MOVQ q1+40(FP), CX
+	MOVQ q2+48(FP), DX
+	MOVQ q3+56(FP), BX
+	MOVQ k+64(FP), SI
+	MOVQ dims+72(FP), DI
+	MOVQ tiles+80(FP), R9
+	MOVQ DI, R10
+	SHLQ $0x05, R10
+	LEAQ (R10)(R10*2), R8
+	XORQ R8, R8
+
+tiles1:
+	SUBQ   $0x01, R9
+	JL     fewer1
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -845,160 +1261,505 @@ TEXT ·scoresTilesF16AVX2(SB), NOSPLIT, $0-80
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	LEAQ   (SI)(R10*8), R11
+	XORQ   R12, R12
 
-dim:
-	VCVTPH2PS    (CX), Y9
-	VCVTPH2PS    16(CX), Y10
-	ADDQ         $0x00000020, CX
-	VBROADCASTSS (AX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y0
-	VFMADD231PS  Y10, Y8, Y1
-	VCVTPH2PS    (DX), Y9
-	VCVTPH2PS    16(DX), Y10
-	ADDQ         $0x00000020, DX
-	VFMADD231PS  Y9, Y8, Y2
-	VFMADD231PS  Y10, Y8, Y3
-	VCVTPH2PS    (BX), Y9
-	VCVTPH2PS    16(BX), Y10
-	ADDQ         $0x00000020, BX
-	VFMADD231PS  Y9, Y8, Y4
-	VFMADD231PS  Y10, Y8, Y5
-	VCVTPH2PS    (SI), Y9
-	VCVTPH2PS    16(SI), Y10
+dim1:
+	VBROADCASTSS (AX)(R12*4), Y8
+	VBROADCASTSS (CX)(R12*4), Y9
+	VBROADCASTSS (DX)(R12*4), Y10
+	VBROADCASTSS (BX)(R12*4), Y11
+	PREFETCHT0   (R11)
+	VCVTPH2PS    (SI), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VCVTPH2PS    16(SI), Y12
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
 	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, R11
+	INCQ         R12
+	CMPQ         R12, DI
+	JL           dim1
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(R8*4)
+	VMOVUPS      Y4, 32(R11)(R8*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y1, (R11)(R8*4)
+	VMOVUPS      Y5, 32(R11)(R8*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y2, (R11)(R8*4)
+	VMOVUPS      Y6, 32(R11)(R8*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y3, (R11)(R8*4)
+	VMOVUPS      Y7, 32(R11)(R8*4)
+	ADDQ         $0x10, R8
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func scores2F16AVX2(d0 *float32, d1 *float32, q0 *float32, q1 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scores2F16AVX2(SB), NOSPLIT, $0-56
+	MOVQ q0+16(FP), AX
+	MOVQ q1+24(FP), CX
+	MOVQ k+32(FP), DX
+	MOVQ dims+40(FP), BX
+	MOVQ tiles+48(FP), DI
+	MOVQ BX, R8
+	SHLQ $0x05, R8
+	LEAQ (R8)(R8*2), SI
+	XORQ SI, SI
+
+tiles2:
+	SUBQ   $0x02, DI
+	JL     fewer2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (DX)(R8*8), R9
+	LEAQ   (DX)(R8*1), R10
+	LEAQ   (R9)(R8*1), R11
+	XORQ   R12, R12
+
+dim2:
+	VBROADCASTSS (AX)(R12*4), Y8
+	VBROADCASTSS (CX)(R12*4), Y9
+	PREFETCHT0   (R9)
+	VCVTPH2PS    (DX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VCVTPH2PS    16(DX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	PREFETCHT0   (R11)
+	VCVTPH2PS    (R10), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VCVTPH2PS    16(R10), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x00000020, R11
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           dim2
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(SI*4)
+	VMOVUPS      Y2, 32(R9)(SI*4)
+	VMOVUPS      Y4, 64(R9)(SI*4)
+	VMOVUPS      Y6, 96(R9)(SI*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y1, (R9)(SI*4)
+	VMOVUPS      Y3, 32(R9)(SI*4)
+	VMOVUPS      Y5, 64(R9)(SI*4)
+	VMOVUPS      Y7, 96(R9)(SI*4)
+	ADDQ         R8, DX
+	ADDQ         $0x20, SI
+	JMP          tiles2
+
+fewer2:
+	ADDQ $0x02, DI
+
+tiles1:
+	SUBQ   $0x01, DI
+	JL     fewer1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	LEAQ   (DX)(R8*8), R9
+	XORQ   R10, R10
+
+dim1:
+	VBROADCASTSS (AX)(R10*4), Y4
+	VBROADCASTSS (CX)(R10*4), Y5
+	PREFETCHT0   (R9)
+	VCVTPH2PS    (DX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VCVTPH2PS    16(DX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, R9
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           dim1
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(SI*4)
+	VMOVUPS      Y2, 32(R9)(SI*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y1, (R9)(SI*4)
+	VMOVUPS      Y3, 32(R9)(SI*4)
+	ADDQ         $0x10, SI
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func scores1F16AVX2(d0 *float32, q0 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scores1F16AVX2(SB), NOSPLIT, $0-40
+	MOVQ q0+8(FP), AX
+	MOVQ k+16(FP), CX
+	MOVQ dims+24(FP), DX
+	MOVQ tiles+32(FP), SI
+	MOVQ DX, DI
+	SHLQ $0x05, DI
+	LEAQ (DI)(DI*2), BX
+	XORQ BX, BX
+
+tiles4:
+	SUBQ   $0x04, SI
+	JL     fewer4
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (CX)(DI*8), R8
+	LEAQ   (CX)(DI*1), R9
+	LEAQ   (R8)(DI*1), R10
+	XORQ   R11, R11
+
+dim4:
+	VBROADCASTSS (AX)(R11*4), Y8
+	PREFETCHT0   (R8)
+	VCVTPH2PS    (CX), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VCVTPH2PS    16(CX), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	PREFETCHT0   (R10)
+	VCVTPH2PS    (R9), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VCVTPH2PS    16(R9), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	PREFETCHT0   (R8)(DI*2)
+	VCVTPH2PS    (CX)(DI*2), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VCVTPH2PS    16(CX)(DI*2), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	PREFETCHT0   (R10)(DI*2)
+	VCVTPH2PS    (R9)(DI*2), Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VFMADD231PS  Y10, Y8, Y7
-	INCQ         R8
-	CMPQ         R8, DI
-	JL           dim
-	MOVQ         d0+0(FP), AX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	MOVQ         d1+8(FP), AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	MOVQ         d2+16(FP), AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	MOVQ         d3+24(FP), AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
+	VCVTPH2PS    16(R9)(DI*2), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R10
+	INCQ         R11
+	CMPQ         R11, DX
+	JL           dim4
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	VMOVUPS      Y2, 64(R8)(BX*4)
+	VMOVUPS      Y3, 96(R8)(BX*4)
+	VMOVUPS      Y4, 128(R8)(BX*4)
+	VMOVUPS      Y5, 160(R8)(BX*4)
+	VMOVUPS      Y6, 192(R8)(BX*4)
+	VMOVUPS      Y7, 224(R8)(BX*4)
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         $0x40, BX
+	JMP          tiles4
+
+fewer4:
+	ADDQ $0x04, SI
+
+tiles1:
+	SUBQ   $0x01, SI
+	JL     fewer1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	LEAQ   (CX)(DI*8), R8
+	XORQ   R9, R9
+
+dim1:
+	VBROADCASTSS (AX)(R9*4), Y2
+	PREFETCHT0   (R8)
+	VCVTPH2PS    (CX), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VCVTPH2PS    16(CX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, R8
+	INCQ         R9
+	CMPQ         R9, DX
+	JL           dim1
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          tiles1
+
+fewer1:
 	VZEROUPPER
 	RET
 
 // func mix4F16AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, F16C, FMA3, MMX+
 TEXT ·mix4F16AVX2(SB), NOSPLIT, $0-88
-	MOVQ v+64(FP), AX
-	MOVQ n+72(FP), CX
-	MOVQ dims+80(FP), DX
-	SHLQ $0x01, DX
-	XORQ BX, BX
-	MOVQ e0+32(FP), SI
-	MOVQ e1+40(FP), DI
-	MOVQ e2+48(FP), R8
-	MOVQ e3+56(FP), R9
+	MOVQ  v+64(FP), AX
+	MOVQ  n+72(FP), CX
+	MOVQ  dims+80(FP), DX
+	SHLQ  $0x01, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+32(FP), DI
+	MOVQ  e1+40(FP), R8
+	MOVQ  e2+48(FP), R9
+	MOVQ  e3+56(FP), R10
 
 columns16:
-	LEAQ    16(BX), R10
-	CMPQ    R10, dims+80(FP)
+	LEAQ    16(BX), R11
+	CMPQ    R11, dims+80(FP)
 	JG      beyond16
-	MOVQ    d0+0(FP), R10
-	VMOVUPS (R10)(BX*4), Y0
-	MOVQ    d0+0(FP), R10
-	VMOVUPS 32(R10)(BX*4), Y1
-	MOVQ    d1+8(FP), R10
-	VMOVUPS (R10)(BX*4), Y2
-	MOVQ    d1+8(FP), R10
-	VMOVUPS 32(R10)(BX*4), Y3
-	MOVQ    d2+16(FP), R10
-	VMOVUPS (R10)(BX*4), Y4
-	MOVQ    d2+16(FP), R10
-	VMOVUPS 32(R10)(BX*4), Y5
-	MOVQ    d3+24(FP), R10
-	VMOVUPS (R10)(BX*4), Y6
-	MOVQ    d3+24(FP), R10
-	VMOVUPS 32(R10)(BX*4), Y7
-	LEAQ    (AX)(BX*2), R10
-	XORQ    R11, R11
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Y0
+	VMOVUPS 32(R11)(BX*4), Y1
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Y2
+	VMOVUPS 32(R11)(BX*4), Y3
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Y4
+	VMOVUPS 32(R11)(BX*4), Y5
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Y6
+	VMOVUPS 32(R11)(BX*4), Y7
+	LEAQ    (AX)(BX*2), R11
+	XORQ    R12, R12
 
 position16:
-	VCVTPH2PS    (R10), Y8
-	VCVTPH2PS    16(R10), Y9
-	ADDQ         DX, R10
-	VBROADCASTSS (SI)(R11*4), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (DI)(R11*4), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (R8)(R11*4), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R9)(R11*4), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R11
-	CMPQ         R11, CX
+	VBROADCASTSS (DI)(R12*4), Y8
+	VBROADCASTSS (R8)(R12*4), Y9
+	VBROADCASTSS (R9)(R12*4), Y10
+	VBROADCASTSS (R10)(R12*4), Y11
+	PREFETCHT0   (R11)(SI*1)
+	VCVTPH2PS    (R11), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y2
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y6
+	VCVTPH2PS    16(R11), Y12
+	VFMADD231PS  Y12, Y8, Y1
+	VFMADD231PS  Y12, Y9, Y3
+	VFMADD231PS  Y12, Y10, Y5
+	VFMADD231PS  Y12, Y11, Y7
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
 	JL           position16
-	MOVQ         d0+0(FP), R10
-	VMOVUPS      Y0, (R10)(BX*4)
-	MOVQ         d0+0(FP), R10
-	VMOVUPS      Y1, 32(R10)(BX*4)
-	MOVQ         d1+8(FP), R10
-	VMOVUPS      Y2, (R10)(BX*4)
-	MOVQ         d1+8(FP), R10
-	VMOVUPS      Y3, 32(R10)(BX*4)
-	MOVQ         d2+16(FP), R10
-	VMOVUPS      Y4, (R10)(BX*4)
-	MOVQ         d2+16(FP), R10
-	VMOVUPS      Y5, 32(R10)(BX*4)
-	MOVQ         d3+24(FP), R10
-	VMOVUPS      Y6, (R10)(BX*4)
-	MOVQ         d3+24(FP), R10
-	VMOVUPS      Y7, 32(R10)(BX*4)
-	ADDQ         $0x10, BX
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(BX*4)
+	VMOVUPS      Y1, 32(R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y2, (R11)(BX*4)
+	VMOVUPS      Y3, 32(R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y4, (R11)(BX*4)
+	VMOVUPS      Y5, 32(R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y6, (R11)(BX*4)
+	VMOVUPS      Y7, 32(R11)(BX*4)
+	ADDQ         $0x00000010, BX
 	JMP          columns16
 
 beyond16:
 columns8:
-	LEAQ    8(BX), R10
-	CMPQ    R10, dims+80(FP)
+	LEAQ    8(BX), R11
+	CMPQ    R11, dims+80(FP)
 	JG      beyond8
-	MOVQ    d0+0(FP), R10
-	VMOVUPS (R10)(BX*4), Y0
-	MOVQ    d1+8(FP), R10
-	VMOVUPS (R10)(BX*4), Y1
-	MOVQ    d2+16(FP), R10
-	VMOVUPS (R10)(BX*4), Y2
-	MOVQ    d3+24(FP), R10
-	VMOVUPS (R10)(BX*4), Y3
-	LEAQ    (AX)(BX*2), R10
-	XORQ    R11, R11
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Y0
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Y1
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Y2
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Y3
+	LEAQ    (AX)(BX*2), R11
+	XORQ    R12, R12
 
 position8:
-	VCVTPH2PS    (R10), Y4
-	ADDQ         DX, R10
-	VBROADCASTSS (SI)(R11*4), Y5
-	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS (DI)(R11*4), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS (R8)(R11*4), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (R9)(R11*4), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	INCQ         R11
-	CMPQ         R11, CX
+	VBROADCASTSS (DI)(R12*4), Y4
+	VBROADCASTSS (R8)(R12*4), Y5
+	VBROADCASTSS (R9)(R12*4), Y6
+	VBROADCASTSS (R10)(R12*4), Y7
+	PREFETCHT0   (R11)(SI*1)
+	VCVTPH2PS    (R11), Y8
+	VFMADD231PS  Y8, Y4, Y0
+	VFMADD231PS  Y8, Y5, Y1
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
 	JL           position8
-	MOVQ         d0+0(FP), R10
-	VMOVUPS      Y0, (R10)(BX*4)
-	MOVQ         d1+8(FP), R10
-	VMOVUPS      Y1, (R10)(BX*4)
-	MOVQ         d2+16(FP), R10
-	VMOVUPS      Y2, (R10)(BX*4)
-	MOVQ         d3+24(FP), R10
-	VMOVUPS      Y3, (R10)(BX*4)
-	ADDQ         $0x08, BX
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y1, (R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y2, (R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y3, (R11)(BX*4)
+	ADDQ         $0x00000008, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func mix2F16AVX2(d0 *float32, d1 *float32, e0 *float32, e1 *float32, v *byte, n int, dims int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·mix2F16AVX2(SB), NOSPLIT, $0-56
+	MOVQ  v+32(FP), AX
+	MOVQ  n+40(FP), CX
+	MOVQ  dims+48(FP), DX
+	SHLQ  $0x01, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+16(FP), DI
+	MOVQ  e1+24(FP), R8
+
+columns32:
+	LEAQ    32(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Y0
+	VMOVUPS 32(R9)(BX*4), Y1
+	VMOVUPS 64(R9)(BX*4), Y2
+	VMOVUPS 96(R9)(BX*4), Y3
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Y4
+	VMOVUPS 32(R9)(BX*4), Y5
+	VMOVUPS 64(R9)(BX*4), Y6
+	VMOVUPS 96(R9)(BX*4), Y7
+	LEAQ    (AX)(BX*2), R9
+	XORQ    R10, R10
+
+position32:
+	VBROADCASTSS (DI)(R10*4), Y8
+	VBROADCASTSS (R8)(R10*4), Y9
+	PREFETCHT0   (R9)(SI*1)
+	VCVTPH2PS    (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VCVTPH2PS    16(R9), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	VCVTPH2PS    32(R9), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VCVTPH2PS    48(R9), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position32
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(BX*4)
+	VMOVUPS      Y1, 32(R9)(BX*4)
+	VMOVUPS      Y2, 64(R9)(BX*4)
+	VMOVUPS      Y3, 96(R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y4, (R9)(BX*4)
+	VMOVUPS      Y5, 32(R9)(BX*4)
+	VMOVUPS      Y6, 64(R9)(BX*4)
+	VMOVUPS      Y7, 96(R9)(BX*4)
+	ADDQ         $0x00000020, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Y0
+	VMOVUPS 32(R9)(BX*4), Y1
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Y2
+	VMOVUPS 32(R9)(BX*4), Y3
+	LEAQ    (AX)(BX*2), R9
+	XORQ    R10, R10
+
+position16:
+	VBROADCASTSS (DI)(R10*4), Y4
+	VBROADCASTSS (R8)(R10*4), Y5
+	PREFETCHT0   (R9)(SI*1)
+	VCVTPH2PS    (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y2
+	VCVTPH2PS    16(R9), Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position16
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(BX*4)
+	VMOVUPS      Y1, 32(R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y2, (R9)(BX*4)
+	VMOVUPS      Y3, 32(R9)(BX*4)
+	ADDQ         $0x00000010, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Y0
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Y1
+	LEAQ    (AX)(BX*2), R9
+	XORQ    R10, R10
+
+position8:
+	VBROADCASTSS (DI)(R10*4), Y2
+	VBROADCASTSS (R8)(R10*4), Y3
+	PREFETCHT0   (R9)(SI*1)
+	VCVTPH2PS    (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position8
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y1, (R9)(BX*4)
+	ADDQ         $0x00000008, BX
 	JMP          columns8
 
 beyond8:
@@ -1006,121 +1767,179 @@ beyond8:
 	RET
 
 // func mix1F16AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, F16C, FMA3, MMX+
 TEXT ·mix1F16AVX2(SB), NOSPLIT, $0-40
-	MOVQ v+16(FP), AX
-	MOVQ n+24(FP), CX
-	MOVQ dims+32(FP), DX
-	SHLQ $0x01, DX
-	XORQ BX, BX
-	MOVQ e0+8(FP), SI
+	MOVQ  v+16(FP), AX
+	MOVQ  n+24(FP), CX
+	MOVQ  dims+32(FP), DX
+	SHLQ  $0x01, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+8(FP), DI
 
+columns64:
+	LEAQ    64(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond64
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	VMOVUPS 32(R8)(BX*4), Y1
+	VMOVUPS 64(R8)(BX*4), Y2
+	VMOVUPS 96(R8)(BX*4), Y3
+	VMOVUPS 128(R8)(BX*4), Y4
+	VMOVUPS 160(R8)(BX*4), Y5
+	VMOVUPS 192(R8)(BX*4), Y6
+	VMOVUPS 224(R8)(BX*4), Y7
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
+
+position64:
+	VBROADCASTSS (DI)(R9*4), Y8
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VCVTPH2PS    16(R8), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VCVTPH2PS    32(R8), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VCVTPH2PS    48(R8), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	PREFETCHT0   64(R8)(SI*1)
+	VCVTPH2PS    64(R8), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VCVTPH2PS    80(R8), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	VCVTPH2PS    96(R8), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VCVTPH2PS    112(R8), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position64
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	VMOVUPS      Y2, 64(R8)(BX*4)
+	VMOVUPS      Y3, 96(R8)(BX*4)
+	VMOVUPS      Y4, 128(R8)(BX*4)
+	VMOVUPS      Y5, 160(R8)(BX*4)
+	VMOVUPS      Y6, 192(R8)(BX*4)
+	VMOVUPS      Y7, 224(R8)(BX*4)
+	ADDQ         $0x00000040, BX
+	JMP          columns64
+
+beyond64:
 columns32:
-	LEAQ    32(BX), DI
-	CMPQ    DI, dims+32(FP)
+	LEAQ    32(BX), R8
+	CMPQ    R8, dims+32(FP)
 	JG      beyond32
-	MOVQ    d0+0(FP), DI
-	VMOVUPS (DI)(BX*4), Y0
-	MOVQ    d0+0(FP), DI
-	VMOVUPS 32(DI)(BX*4), Y1
-	MOVQ    d0+0(FP), DI
-	VMOVUPS 64(DI)(BX*4), Y2
-	MOVQ    d0+0(FP), DI
-	VMOVUPS 96(DI)(BX*4), Y3
-	LEAQ    (AX)(BX*2), DI
-	XORQ    R8, R8
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	VMOVUPS 32(R8)(BX*4), Y1
+	VMOVUPS 64(R8)(BX*4), Y2
+	VMOVUPS 96(R8)(BX*4), Y3
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
 
 position32:
-	VCVTPH2PS    (DI), Y4
-	VCVTPH2PS    16(DI), Y5
-	VCVTPH2PS    32(DI), Y6
-	VCVTPH2PS    48(DI), Y7
-	ADDQ         DX, DI
-	VBROADCASTSS (SI)(R8*4), Y8
-	VFMADD231PS  Y4, Y8, Y0
-	VFMADD231PS  Y5, Y8, Y1
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
-	INCQ         R8
-	CMPQ         R8, CX
+	VBROADCASTSS (DI)(R9*4), Y4
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VCVTPH2PS    16(R8), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VCVTPH2PS    32(R8), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VCVTPH2PS    48(R8), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
 	JL           position32
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y0, (DI)(BX*4)
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y1, 32(DI)(BX*4)
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y2, 64(DI)(BX*4)
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y3, 96(DI)(BX*4)
-	ADDQ         $0x20, BX
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	VMOVUPS      Y2, 64(R8)(BX*4)
+	VMOVUPS      Y3, 96(R8)(BX*4)
+	ADDQ         $0x00000020, BX
 	JMP          columns32
 
 beyond32:
 columns16:
-	LEAQ    16(BX), DI
-	CMPQ    DI, dims+32(FP)
+	LEAQ    16(BX), R8
+	CMPQ    R8, dims+32(FP)
 	JG      beyond16
-	MOVQ    d0+0(FP), DI
-	VMOVUPS (DI)(BX*4), Y0
-	MOVQ    d0+0(FP), DI
-	VMOVUPS 32(DI)(BX*4), Y1
-	LEAQ    (AX)(BX*2), DI
-	XORQ    R8, R8
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	VMOVUPS 32(R8)(BX*4), Y1
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
 
 position16:
-	VCVTPH2PS    (DI), Y2
-	VCVTPH2PS    16(DI), Y3
-	ADDQ         DX, DI
-	VBROADCASTSS (SI)(R8*4), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	INCQ         R8
-	CMPQ         R8, CX
+	VBROADCASTSS (DI)(R9*4), Y2
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VCVTPH2PS    16(R8), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
 	JL           position16
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y0, (DI)(BX*4)
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y1, 32(DI)(BX*4)
-	ADDQ         $0x10, BX
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	ADDQ         $0x00000010, BX
 	JMP          columns16
 
 beyond16:
 columns8:
-	LEAQ    8(BX), DI
-	CMPQ    DI, dims+32(FP)
+	LEAQ    8(BX), R8
+	CMPQ    R8, dims+32(FP)
 	JG      beyond8
-	MOVQ    d0+0(FP), DI
-	VMOVUPS (DI)(BX*4), Y0
-	LEAQ    (AX)(BX*2), DI
-	XORQ    R8, R8
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
 
 position8:
-	VCVTPH2PS    (DI), Y1
-	ADDQ         DX, DI
-	VBROADCASTSS (SI)(R8*4), Y2
-	VFMADD231PS  Y1, Y2, Y0
-	INCQ         R8
-	CMPQ         R8, CX
+	VBROADCASTSS (DI)(R9*4), Y1
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
 	JL           position8
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y0, (DI)(BX*4)
-	ADDQ         $0x08, BX
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	ADDQ         $0x00000008, BX
 	JMP          columns8
 
 beyond8:
 	VZEROUPPER
 	RET
 
-// func scoresQueriesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int)
-// Requires: AVX, FMA3
-TEXT ·scoresQueriesF32AVX2(SB), NOSPLIT, $0-80
-	MOVQ   q0+32(FP), AX
-	MOVQ   q1+40(FP), CX
-	MOVQ   q2+48(FP), DX
-	MOVQ   q3+56(FP), BX
-	MOVQ   k+64(FP), SI
-	MOVQ   dims+72(FP), DI
-	XORQ   R8, R8
+// func scores4F32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·scores4F32AVX2(SB), NOSPLIT, $0-88
+	MOVQ q0+32(FP), AX
+	MOVQ q1+40(FP), CX
+	MOVQ q2+48(FP), DX
+	MOVQ q3+56(FP), BX
+	MOVQ k+64(FP), SI
+	MOVQ dims+72(FP), DI
+	MOVQ tiles+80(FP), R9
+	MOVQ DI, R10
+	SHLQ $0x06, R10
+	LEAQ (R10)(R10*2), R8
+	XORQ R8, R8
+
+tiles1:
+	SUBQ   $0x01, R9
+	JL     fewer1
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1129,51 +1948,65 @@ TEXT ·scoresQueriesF32AVX2(SB), NOSPLIT, $0-80
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	LEAQ   (SI)(R10*8), R11
+	XORQ   R12, R12
 
-dim:
-	VMOVUPS      (SI), Y9
-	VMOVUPS      32(SI), Y10
+dim1:
+	VBROADCASTSS (AX)(R12*4), Y8
+	VBROADCASTSS (CX)(R12*4), Y9
+	VBROADCASTSS (DX)(R12*4), Y10
+	VBROADCASTSS (BX)(R12*4), Y11
+	PREFETCHT0   (R11)
+	VMOVUPS      (SI), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VMOVUPS      32(SI), Y12
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
 	ADDQ         $0x00000040, SI
-	VBROADCASTSS (AX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y0
-	VFMADD231PS  Y10, Y8, Y1
-	VBROADCASTSS (CX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y2
-	VFMADD231PS  Y10, Y8, Y3
-	VBROADCASTSS (DX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y4
-	VFMADD231PS  Y10, Y8, Y5
-	VBROADCASTSS (BX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y6
-	VFMADD231PS  Y10, Y8, Y7
-	INCQ         R8
-	CMPQ         R8, DI
-	JL           dim
-	MOVQ         d0+0(FP), AX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	MOVQ         d1+8(FP), AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	MOVQ         d2+16(FP), AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	MOVQ         d3+24(FP), AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
+	ADDQ         $0x00000040, R11
+	INCQ         R12
+	CMPQ         R12, DI
+	JL           dim1
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(R8*4)
+	VMOVUPS      Y4, 32(R11)(R8*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y1, (R11)(R8*4)
+	VMOVUPS      Y5, 32(R11)(R8*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y2, (R11)(R8*4)
+	VMOVUPS      Y6, 32(R11)(R8*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y3, (R11)(R8*4)
+	VMOVUPS      Y7, 32(R11)(R8*4)
+	ADDQ         $0x10, R8
+	JMP          tiles1
+
+fewer1:
 	VZEROUPPER
 	RET
 
-// func scoresTilesF32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q *float32, k0 *byte, k1 *byte, k2 *byte, k3 *byte, dims int)
-// Requires: AVX, FMA3
-TEXT ·scoresTilesF32AVX2(SB), NOSPLIT, $0-80
-	MOVQ   q+32(FP), AX
-	MOVQ   k0+40(FP), CX
-	MOVQ   k1+48(FP), DX
-	MOVQ   k2+56(FP), BX
-	MOVQ   k3+64(FP), SI
-	MOVQ   dims+72(FP), DI
-	XORQ   R8, R8
+// func scores2F32AVX2(d0 *float32, d1 *float32, q0 *float32, q1 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·scores2F32AVX2(SB), NOSPLIT, $0-56
+	MOVQ q0+16(FP), AX
+	MOVQ q1+24(FP), CX
+	MOVQ k+32(FP), DX
+	MOVQ dims+40(FP), BX
+	MOVQ tiles+48(FP), DI
+	MOVQ BX, R8
+	SHLQ $0x06, R8
+	LEAQ (R8)(R8*2), SI
+	XORQ SI, SI
+
+tiles2:
+	SUBQ   $0x02, DI
+	JL     fewer2
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1182,160 +2015,439 @@ TEXT ·scoresTilesF32AVX2(SB), NOSPLIT, $0-80
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	LEAQ   (DX)(R8*8), R9
+	LEAQ   (DX)(R8*1), R10
+	LEAQ   (R9)(R8*1), R11
+	XORQ   R12, R12
 
-dim:
-	VMOVUPS      (CX), Y9
-	VMOVUPS      32(CX), Y10
-	ADDQ         $0x00000040, CX
-	VBROADCASTSS (AX)(R8*4), Y8
-	VFMADD231PS  Y9, Y8, Y0
-	VFMADD231PS  Y10, Y8, Y1
-	VMOVUPS      (DX), Y9
+dim2:
+	VBROADCASTSS (AX)(R12*4), Y8
+	VBROADCASTSS (CX)(R12*4), Y9
+	PREFETCHT0   (R9)
+	VMOVUPS      (DX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
 	VMOVUPS      32(DX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	PREFETCHT0   (R11)
+	VMOVUPS      (R10), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      32(R10), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x00000040, R11
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           dim2
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(SI*4)
+	VMOVUPS      Y2, 32(R9)(SI*4)
+	VMOVUPS      Y4, 64(R9)(SI*4)
+	VMOVUPS      Y6, 96(R9)(SI*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y1, (R9)(SI*4)
+	VMOVUPS      Y3, 32(R9)(SI*4)
+	VMOVUPS      Y5, 64(R9)(SI*4)
+	VMOVUPS      Y7, 96(R9)(SI*4)
+	ADDQ         R8, DX
+	ADDQ         $0x20, SI
+	JMP          tiles2
+
+fewer2:
+	ADDQ $0x02, DI
+
+tiles1:
+	SUBQ   $0x01, DI
+	JL     fewer1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	LEAQ   (DX)(R8*8), R9
+	XORQ   R10, R10
+
+dim1:
+	VBROADCASTSS (AX)(R10*4), Y4
+	VBROADCASTSS (CX)(R10*4), Y5
+	PREFETCHT0   (R9)
+	VMOVUPS      (DX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VMOVUPS      32(DX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, R9
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           dim1
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(SI*4)
+	VMOVUPS      Y2, 32(R9)(SI*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y1, (R9)(SI*4)
+	VMOVUPS      Y3, 32(R9)(SI*4)
+	ADDQ         $0x10, SI
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func scores1F32AVX2(d0 *float32, q0 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·scores1F32AVX2(SB), NOSPLIT, $0-40
+	MOVQ q0+8(FP), AX
+	MOVQ k+16(FP), CX
+	MOVQ dims+24(FP), DX
+	MOVQ tiles+32(FP), SI
+	MOVQ DX, DI
+	SHLQ $0x06, DI
+	LEAQ (DI)(DI*2), BX
+	XORQ BX, BX
+
+tiles4:
+	SUBQ   $0x04, SI
+	JL     fewer4
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (CX)(DI*8), R8
+	LEAQ   (CX)(DI*1), R9
+	LEAQ   (R8)(DI*1), R10
+	XORQ   R11, R11
+
+dim4:
+	VBROADCASTSS (AX)(R11*4), Y8
+	PREFETCHT0   (R8)
+	VMOVUPS      (CX), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMOVUPS      32(CX), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	PREFETCHT0   (R10)
+	VMOVUPS      (R9), Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VFMADD231PS  Y10, Y8, Y3
-	VMOVUPS      (BX), Y9
-	VMOVUPS      32(BX), Y10
-	ADDQ         $0x00000040, BX
+	VMOVUPS      32(R9), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	PREFETCHT0   (R8)(DI*2)
+	VMOVUPS      (CX)(DI*2), Y9
 	VFMADD231PS  Y9, Y8, Y4
-	VFMADD231PS  Y10, Y8, Y5
-	VMOVUPS      (SI), Y9
-	VMOVUPS      32(SI), Y10
-	ADDQ         $0x00000040, SI
+	VMOVUPS      32(CX)(DI*2), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	PREFETCHT0   (R10)(DI*2)
+	VMOVUPS      (R9)(DI*2), Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VFMADD231PS  Y10, Y8, Y7
-	INCQ         R8
-	CMPQ         R8, DI
-	JL           dim
-	MOVQ         d0+0(FP), AX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	MOVQ         d1+8(FP), AX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y3, 32(AX)
-	MOVQ         d2+16(FP), AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
-	MOVQ         d3+24(FP), AX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y7, 32(AX)
+	VMOVUPS      32(R9)(DI*2), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	INCQ         R11
+	CMPQ         R11, DX
+	JL           dim4
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	VMOVUPS      Y2, 64(R8)(BX*4)
+	VMOVUPS      Y3, 96(R8)(BX*4)
+	VMOVUPS      Y4, 128(R8)(BX*4)
+	VMOVUPS      Y5, 160(R8)(BX*4)
+	VMOVUPS      Y6, 192(R8)(BX*4)
+	VMOVUPS      Y7, 224(R8)(BX*4)
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         $0x40, BX
+	JMP          tiles4
+
+fewer4:
+	ADDQ $0x04, SI
+
+tiles1:
+	SUBQ   $0x01, SI
+	JL     fewer1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	LEAQ   (CX)(DI*8), R8
+	XORQ   R9, R9
+
+dim1:
+	VBROADCASTSS (AX)(R9*4), Y2
+	PREFETCHT0   (R8)
+	VMOVUPS      (CX), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      32(CX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, R8
+	INCQ         R9
+	CMPQ         R9, DX
+	JL           dim1
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          tiles1
+
+fewer1:
 	VZEROUPPER
 	RET
 
 // func mix4F32AVX2(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·mix4F32AVX2(SB), NOSPLIT, $0-88
-	MOVQ v+64(FP), AX
-	MOVQ n+72(FP), CX
-	MOVQ dims+80(FP), DX
-	SHLQ $0x02, DX
-	XORQ BX, BX
-	MOVQ e0+32(FP), SI
-	MOVQ e1+40(FP), DI
-	MOVQ e2+48(FP), R8
-	MOVQ e3+56(FP), R9
+	MOVQ  v+64(FP), AX
+	MOVQ  n+72(FP), CX
+	MOVQ  dims+80(FP), DX
+	SHLQ  $0x02, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+32(FP), DI
+	MOVQ  e1+40(FP), R8
+	MOVQ  e2+48(FP), R9
+	MOVQ  e3+56(FP), R10
 
 columns16:
-	LEAQ    16(BX), R10
-	CMPQ    R10, dims+80(FP)
+	LEAQ    16(BX), R11
+	CMPQ    R11, dims+80(FP)
 	JG      beyond16
-	MOVQ    d0+0(FP), R10
-	VMOVUPS (R10)(BX*4), Y0
-	MOVQ    d0+0(FP), R10
-	VMOVUPS 32(R10)(BX*4), Y1
-	MOVQ    d1+8(FP), R10
-	VMOVUPS (R10)(BX*4), Y2
-	MOVQ    d1+8(FP), R10
-	VMOVUPS 32(R10)(BX*4), Y3
-	MOVQ    d2+16(FP), R10
-	VMOVUPS (R10)(BX*4), Y4
-	MOVQ    d2+16(FP), R10
-	VMOVUPS 32(R10)(BX*4), Y5
-	MOVQ    d3+24(FP), R10
-	VMOVUPS (R10)(BX*4), Y6
-	MOVQ    d3+24(FP), R10
-	VMOVUPS 32(R10)(BX*4), Y7
-	LEAQ    (AX)(BX*4), R10
-	XORQ    R11, R11
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Y0
+	VMOVUPS 32(R11)(BX*4), Y1
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Y2
+	VMOVUPS 32(R11)(BX*4), Y3
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Y4
+	VMOVUPS 32(R11)(BX*4), Y5
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Y6
+	VMOVUPS 32(R11)(BX*4), Y7
+	LEAQ    (AX)(BX*4), R11
+	XORQ    R12, R12
 
 position16:
-	VMOVUPS      (R10), Y8
-	VMOVUPS      32(R10), Y9
-	ADDQ         DX, R10
-	VBROADCASTSS (SI)(R11*4), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (DI)(R11*4), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (R8)(R11*4), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R9)(R11*4), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R11
-	CMPQ         R11, CX
+	VBROADCASTSS (DI)(R12*4), Y8
+	VBROADCASTSS (R8)(R12*4), Y9
+	VBROADCASTSS (R9)(R12*4), Y10
+	VBROADCASTSS (R10)(R12*4), Y11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y2
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y6
+	VMOVUPS      32(R11), Y12
+	VFMADD231PS  Y12, Y8, Y1
+	VFMADD231PS  Y12, Y9, Y3
+	VFMADD231PS  Y12, Y10, Y5
+	VFMADD231PS  Y12, Y11, Y7
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
 	JL           position16
-	MOVQ         d0+0(FP), R10
-	VMOVUPS      Y0, (R10)(BX*4)
-	MOVQ         d0+0(FP), R10
-	VMOVUPS      Y1, 32(R10)(BX*4)
-	MOVQ         d1+8(FP), R10
-	VMOVUPS      Y2, (R10)(BX*4)
-	MOVQ         d1+8(FP), R10
-	VMOVUPS      Y3, 32(R10)(BX*4)
-	MOVQ         d2+16(FP), R10
-	VMOVUPS      Y4, (R10)(BX*4)
-	MOVQ         d2+16(FP), R10
-	VMOVUPS      Y5, 32(R10)(BX*4)
-	MOVQ         d3+24(FP), R10
-	VMOVUPS      Y6, (R10)(BX*4)
-	MOVQ         d3+24(FP), R10
-	VMOVUPS      Y7, 32(R10)(BX*4)
-	ADDQ         $0x10, BX
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(BX*4)
+	VMOVUPS      Y1, 32(R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y2, (R11)(BX*4)
+	VMOVUPS      Y3, 32(R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y4, (R11)(BX*4)
+	VMOVUPS      Y5, 32(R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y6, (R11)(BX*4)
+	VMOVUPS      Y7, 32(R11)(BX*4)
+	ADDQ         $0x00000010, BX
 	JMP          columns16
 
 beyond16:
 columns8:
-	LEAQ    8(BX), R10
-	CMPQ    R10, dims+80(FP)
+	LEAQ    8(BX), R11
+	CMPQ    R11, dims+80(FP)
 	JG      beyond8
-	MOVQ    d0+0(FP), R10
-	VMOVUPS (R10)(BX*4), Y0
-	MOVQ    d1+8(FP), R10
-	VMOVUPS (R10)(BX*4), Y1
-	MOVQ    d2+16(FP), R10
-	VMOVUPS (R10)(BX*4), Y2
-	MOVQ    d3+24(FP), R10
-	VMOVUPS (R10)(BX*4), Y3
-	LEAQ    (AX)(BX*4), R10
-	XORQ    R11, R11
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Y0
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Y1
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Y2
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Y3
+	LEAQ    (AX)(BX*4), R11
+	XORQ    R12, R12
 
 position8:
-	VMOVUPS      (R10), Y4
-	ADDQ         DX, R10
-	VBROADCASTSS (SI)(R11*4), Y5
-	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS (DI)(R11*4), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS (R8)(R11*4), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (R9)(R11*4), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	INCQ         R11
-	CMPQ         R11, CX
+	VBROADCASTSS (DI)(R12*4), Y4
+	VBROADCASTSS (R8)(R12*4), Y5
+	VBROADCASTSS (R9)(R12*4), Y6
+	VBROADCASTSS (R10)(R12*4), Y7
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11), Y8
+	VFMADD231PS  Y8, Y4, Y0
+	VFMADD231PS  Y8, Y5, Y1
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
 	JL           position8
-	MOVQ         d0+0(FP), R10
-	VMOVUPS      Y0, (R10)(BX*4)
-	MOVQ         d1+8(FP), R10
-	VMOVUPS      Y1, (R10)(BX*4)
-	MOVQ         d2+16(FP), R10
-	VMOVUPS      Y2, (R10)(BX*4)
-	MOVQ         d3+24(FP), R10
-	VMOVUPS      Y3, (R10)(BX*4)
-	ADDQ         $0x08, BX
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y1, (R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y2, (R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y3, (R11)(BX*4)
+	ADDQ         $0x00000008, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func mix2F32AVX2(d0 *float32, d1 *float32, e0 *float32, e1 *float32, v *byte, n int, dims int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·mix2F32AVX2(SB), NOSPLIT, $0-56
+	MOVQ  v+32(FP), AX
+	MOVQ  n+40(FP), CX
+	MOVQ  dims+48(FP), DX
+	SHLQ  $0x02, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+16(FP), DI
+	MOVQ  e1+24(FP), R8
+
+columns32:
+	LEAQ    32(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Y0
+	VMOVUPS 32(R9)(BX*4), Y1
+	VMOVUPS 64(R9)(BX*4), Y2
+	VMOVUPS 96(R9)(BX*4), Y3
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Y4
+	VMOVUPS 32(R9)(BX*4), Y5
+	VMOVUPS 64(R9)(BX*4), Y6
+	VMOVUPS 96(R9)(BX*4), Y7
+	LEAQ    (AX)(BX*4), R9
+	XORQ    R10, R10
+
+position32:
+	VBROADCASTSS (DI)(R10*4), Y8
+	VBROADCASTSS (R8)(R10*4), Y9
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      32(R9), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	PREFETCHT0   64(R9)(SI*1)
+	VMOVUPS      64(R9), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      96(R9), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position32
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(BX*4)
+	VMOVUPS      Y1, 32(R9)(BX*4)
+	VMOVUPS      Y2, 64(R9)(BX*4)
+	VMOVUPS      Y3, 96(R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y4, (R9)(BX*4)
+	VMOVUPS      Y5, 32(R9)(BX*4)
+	VMOVUPS      Y6, 64(R9)(BX*4)
+	VMOVUPS      Y7, 96(R9)(BX*4)
+	ADDQ         $0x00000020, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Y0
+	VMOVUPS 32(R9)(BX*4), Y1
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Y2
+	VMOVUPS 32(R9)(BX*4), Y3
+	LEAQ    (AX)(BX*4), R9
+	XORQ    R10, R10
+
+position16:
+	VBROADCASTSS (DI)(R10*4), Y4
+	VBROADCASTSS (R8)(R10*4), Y5
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y2
+	VMOVUPS      32(R9), Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position16
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(BX*4)
+	VMOVUPS      Y1, 32(R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y2, (R9)(BX*4)
+	VMOVUPS      Y3, 32(R9)(BX*4)
+	ADDQ         $0x00000010, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Y0
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Y1
+	LEAQ    (AX)(BX*4), R9
+	XORQ    R10, R10
+
+position8:
+	VBROADCASTSS (DI)(R10*4), Y2
+	VBROADCASTSS (R8)(R10*4), Y3
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position8
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y1, (R9)(BX*4)
+	ADDQ         $0x00000008, BX
 	JMP          columns8
 
 beyond8:
@@ -1343,105 +2455,1837 @@ beyond8:
 	RET
 
 // func mix1F32AVX2(d0 *float32, e0 *float32, v *byte, n int, dims int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·mix1F32AVX2(SB), NOSPLIT, $0-40
-	MOVQ v+16(FP), AX
-	MOVQ n+24(FP), CX
-	MOVQ dims+32(FP), DX
-	SHLQ $0x02, DX
-	XORQ BX, BX
-	MOVQ e0+8(FP), SI
+	MOVQ  v+16(FP), AX
+	MOVQ  n+24(FP), CX
+	MOVQ  dims+32(FP), DX
+	SHLQ  $0x02, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+8(FP), DI
 
+columns64:
+	LEAQ    64(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond64
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	VMOVUPS 32(R8)(BX*4), Y1
+	VMOVUPS 64(R8)(BX*4), Y2
+	VMOVUPS 96(R8)(BX*4), Y3
+	VMOVUPS 128(R8)(BX*4), Y4
+	VMOVUPS 160(R8)(BX*4), Y5
+	VMOVUPS 192(R8)(BX*4), Y6
+	VMOVUPS 224(R8)(BX*4), Y7
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
+
+position64:
+	VBROADCASTSS (DI)(R9*4), Y8
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMOVUPS      32(R8), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	PREFETCHT0   64(R8)(SI*1)
+	VMOVUPS      64(R8), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VMOVUPS      96(R8), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	PREFETCHT0   128(R8)(SI*1)
+	VMOVUPS      128(R8), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VMOVUPS      160(R8), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	PREFETCHT0   192(R8)(SI*1)
+	VMOVUPS      192(R8), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VMOVUPS      224(R8), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position64
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	VMOVUPS      Y2, 64(R8)(BX*4)
+	VMOVUPS      Y3, 96(R8)(BX*4)
+	VMOVUPS      Y4, 128(R8)(BX*4)
+	VMOVUPS      Y5, 160(R8)(BX*4)
+	VMOVUPS      Y6, 192(R8)(BX*4)
+	VMOVUPS      Y7, 224(R8)(BX*4)
+	ADDQ         $0x00000040, BX
+	JMP          columns64
+
+beyond64:
 columns32:
-	LEAQ    32(BX), DI
-	CMPQ    DI, dims+32(FP)
+	LEAQ    32(BX), R8
+	CMPQ    R8, dims+32(FP)
 	JG      beyond32
-	MOVQ    d0+0(FP), DI
-	VMOVUPS (DI)(BX*4), Y0
-	MOVQ    d0+0(FP), DI
-	VMOVUPS 32(DI)(BX*4), Y1
-	MOVQ    d0+0(FP), DI
-	VMOVUPS 64(DI)(BX*4), Y2
-	MOVQ    d0+0(FP), DI
-	VMOVUPS 96(DI)(BX*4), Y3
-	LEAQ    (AX)(BX*4), DI
-	XORQ    R8, R8
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	VMOVUPS 32(R8)(BX*4), Y1
+	VMOVUPS 64(R8)(BX*4), Y2
+	VMOVUPS 96(R8)(BX*4), Y3
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
 
 position32:
-	VMOVUPS      (DI), Y4
-	VMOVUPS      32(DI), Y5
-	VMOVUPS      64(DI), Y6
-	VMOVUPS      96(DI), Y7
-	ADDQ         DX, DI
-	VBROADCASTSS (SI)(R8*4), Y8
-	VFMADD231PS  Y4, Y8, Y0
-	VFMADD231PS  Y5, Y8, Y1
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
-	INCQ         R8
-	CMPQ         R8, CX
+	VBROADCASTSS (DI)(R9*4), Y4
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VMOVUPS      32(R8), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	PREFETCHT0   64(R8)(SI*1)
+	VMOVUPS      64(R8), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VMOVUPS      96(R8), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
 	JL           position32
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y0, (DI)(BX*4)
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y1, 32(DI)(BX*4)
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y2, 64(DI)(BX*4)
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y3, 96(DI)(BX*4)
-	ADDQ         $0x20, BX
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	VMOVUPS      Y2, 64(R8)(BX*4)
+	VMOVUPS      Y3, 96(R8)(BX*4)
+	ADDQ         $0x00000020, BX
 	JMP          columns32
 
 beyond32:
 columns16:
-	LEAQ    16(BX), DI
-	CMPQ    DI, dims+32(FP)
+	LEAQ    16(BX), R8
+	CMPQ    R8, dims+32(FP)
 	JG      beyond16
-	MOVQ    d0+0(FP), DI
-	VMOVUPS (DI)(BX*4), Y0
-	MOVQ    d0+0(FP), DI
-	VMOVUPS 32(DI)(BX*4), Y1
-	LEAQ    (AX)(BX*4), DI
-	XORQ    R8, R8
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	VMOVUPS 32(R8)(BX*4), Y1
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
 
 position16:
-	VMOVUPS      (DI), Y2
-	VMOVUPS      32(DI), Y3
-	ADDQ         DX, DI
-	VBROADCASTSS (SI)(R8*4), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	INCQ         R8
-	CMPQ         R8, CX
+	VBROADCASTSS (DI)(R9*4), Y2
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      32(R8), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
 	JL           position16
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y0, (DI)(BX*4)
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y1, 32(DI)(BX*4)
-	ADDQ         $0x10, BX
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	VMOVUPS      Y1, 32(R8)(BX*4)
+	ADDQ         $0x00000010, BX
 	JMP          columns16
 
 beyond16:
 columns8:
-	LEAQ    8(BX), DI
-	CMPQ    DI, dims+32(FP)
+	LEAQ    8(BX), R8
+	CMPQ    R8, dims+32(FP)
 	JG      beyond8
-	MOVQ    d0+0(FP), DI
-	VMOVUPS (DI)(BX*4), Y0
-	LEAQ    (AX)(BX*4), DI
-	XORQ    R8, R8
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
 
 position8:
-	VMOVUPS      (DI), Y1
-	ADDQ         DX, DI
-	VBROADCASTSS (SI)(R8*4), Y2
-	VFMADD231PS  Y1, Y2, Y0
-	INCQ         R8
-	CMPQ         R8, CX
+	VBROADCASTSS (DI)(R9*4), Y1
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
 	JL           position8
-	MOVQ         d0+0(FP), DI
-	VMOVUPS      Y0, (DI)(BX*4)
-	ADDQ         $0x08, BX
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	ADDQ         $0x00000008, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func scores4F16AVX512(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores4F16AVX512(SB), NOSPLIT, $0-88
+	MOVQ q0+32(FP), AX
+	MOVQ q1+40(FP), CX
+	MOVQ q2+48(FP), DX
+	MOVQ q3+56(FP), BX
+	MOVQ k+64(FP), SI
+	MOVQ dims+72(FP), DI
+	MOVQ tiles+80(FP), R9
+	MOVQ DI, R10
+	SHLQ $0x05, R10
+	LEAQ (R10)(R10*2), R8
+	XORQ R8, R8
+
+tiles2:
+	SUBQ   $0x02, R9
+	JL     fewer2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (SI)(R10*8), R11
+	LEAQ   (SI)(R10*1), R12
+	LEAQ   (R11)(R10*1), R13
+	XORQ   R14, R14
+
+dim2:
+	VBROADCASTSS (AX)(R14*4), Z8
+	VBROADCASTSS (CX)(R14*4), Z9
+	VBROADCASTSS (DX)(R14*4), Z10
+	VBROADCASTSS (BX)(R14*4), Z11
+	PREFETCHT0   (R11)
+	VCVTPH2PS    (SI), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z1
+	VFMADD231PS  Z12, Z10, Z2
+	VFMADD231PS  Z12, Z11, Z3
+	PREFETCHT0   (R13)
+	VCVTPH2PS    (R12), Z12
+	VFMADD231PS  Z12, Z8, Z4
+	VFMADD231PS  Z12, Z9, Z5
+	VFMADD231PS  Z12, Z10, Z6
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, R11
+	ADDQ         $0x00000020, R12
+	ADDQ         $0x00000020, R13
+	INCQ         R14
+	CMPQ         R14, DI
+	JL           dim2
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Z0, (R11)(R8*4)
+	VMOVUPS      Z4, 64(R11)(R8*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Z1, (R11)(R8*4)
+	VMOVUPS      Z5, 64(R11)(R8*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Z2, (R11)(R8*4)
+	VMOVUPS      Z6, 64(R11)(R8*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Z3, (R11)(R8*4)
+	VMOVUPS      Z7, 64(R11)(R8*4)
+	ADDQ         R10, SI
+	ADDQ         $0x20, R8
+	JMP          tiles2
+
+fewer2:
+	ADDQ $0x02, R9
+
+tiles1:
+	SUBQ   $0x01, R9
+	JL     fewer1
+	VXORPS Y13, Y13, Y13
+	VXORPS Y14, Y14, Y14
+	VXORPS Y15, Y15, Y15
+	VXORPS Y16, Y16, Y16
+	LEAQ   (SI)(R10*8), R11
+	XORQ   R12, R12
+
+dim1:
+	VBROADCASTSS (AX)(R12*4), Z0
+	VBROADCASTSS (CX)(R12*4), Z1
+	VBROADCASTSS (DX)(R12*4), Z2
+	VBROADCASTSS (BX)(R12*4), Z3
+	PREFETCHT0   (R11)
+	VCVTPH2PS    (SI), Z4
+	VFMADD231PS  Z4, Z0, Z13
+	VFMADD231PS  Z4, Z1, Z14
+	VFMADD231PS  Z4, Z2, Z15
+	VFMADD231PS  Z4, Z3, Z16
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, R11
+	INCQ         R12
+	CMPQ         R12, DI
+	JL           dim1
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Z13, (R11)(R8*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Z14, (R11)(R8*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Z15, (R11)(R8*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Z16, (R11)(R8*4)
+	ADDQ         $0x10, R8
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func scores2F16AVX512(d0 *float32, d1 *float32, q0 *float32, q1 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores2F16AVX512(SB), NOSPLIT, $0-56
+	MOVQ q0+16(FP), AX
+	MOVQ q1+24(FP), CX
+	MOVQ k+32(FP), DX
+	MOVQ dims+40(FP), BX
+	MOVQ tiles+48(FP), DI
+	MOVQ BX, R8
+	SHLQ $0x05, R8
+	LEAQ (R8)(R8*2), SI
+	XORQ SI, SI
+
+tiles4:
+	SUBQ   $0x04, DI
+	JL     fewer4
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (DX)(R8*8), R9
+	LEAQ   (DX)(R8*1), R10
+	LEAQ   (R9)(R8*1), R11
+	XORQ   R12, R12
+
+dim4:
+	VBROADCASTSS (AX)(R12*4), Z8
+	VBROADCASTSS (CX)(R12*4), Z9
+	PREFETCHT0   (R9)
+	VCVTPH2PS    (DX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z1
+	PREFETCHT0   (R11)
+	VCVTPH2PS    (R10), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z3
+	PREFETCHT0   (R9)(R8*2)
+	VCVTPH2PS    (DX)(R8*2), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   (R11)(R8*2)
+	VCVTPH2PS    (R10)(R8*2), Z10
+	VFMADD231PS  Z10, Z8, Z6
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x00000020, R11
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           dim4
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(SI*4)
+	VMOVUPS      Z2, 64(R9)(SI*4)
+	VMOVUPS      Z4, 128(R9)(SI*4)
+	VMOVUPS      Z6, 192(R9)(SI*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z1, (R9)(SI*4)
+	VMOVUPS      Z3, 64(R9)(SI*4)
+	VMOVUPS      Z5, 128(R9)(SI*4)
+	VMOVUPS      Z7, 192(R9)(SI*4)
+	ADDQ         R8, DX
+	ADDQ         R8, DX
+	ADDQ         R8, DX
+	ADDQ         $0x40, SI
+	JMP          tiles4
+
+fewer4:
+	ADDQ $0x04, DI
+
+tiles1:
+	SUBQ   $0x01, DI
+	JL     fewer1
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
+	LEAQ   (DX)(R8*8), R9
+	XORQ   R10, R10
+
+dim1:
+	VBROADCASTSS (AX)(R10*4), Z0
+	VBROADCASTSS (CX)(R10*4), Z1
+	PREFETCHT0   (R9)
+	VCVTPH2PS    (DX), Z2
+	VFMADD231PS  Z2, Z0, Z11
+	VFMADD231PS  Z2, Z1, Z12
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, R9
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           dim1
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z11, (R9)(SI*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z12, (R9)(SI*4)
+	ADDQ         $0x10, SI
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func scores1F16AVX512(d0 *float32, q0 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores1F16AVX512(SB), NOSPLIT, $0-40
+	MOVQ q0+8(FP), AX
+	MOVQ k+16(FP), CX
+	MOVQ dims+24(FP), DX
+	MOVQ tiles+32(FP), SI
+	MOVQ DX, DI
+	SHLQ $0x05, DI
+	LEAQ (DI)(DI*2), R8
+	XORQ BX, BX
+
+tiles8:
+	SUBQ   $0x08, SI
+	JL     fewer8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (CX)(DI*8), R9
+	LEAQ   (CX)(DI*1), R10
+	LEAQ   (R9)(DI*1), R11
+	XORQ   R12, R12
+
+dim8:
+	VBROADCASTSS (AX)(R12*4), Z8
+	PREFETCHT0   (R9)
+	VCVTPH2PS    (CX), Z9
+	VFMADD231PS  Z9, Z8, Z0
+	PREFETCHT0   (R11)
+	VCVTPH2PS    (R10), Z9
+	VFMADD231PS  Z9, Z8, Z1
+	PREFETCHT0   (R9)(DI*2)
+	VCVTPH2PS    (CX)(DI*2), Z9
+	VFMADD231PS  Z9, Z8, Z2
+	PREFETCHT0   (R11)(DI*2)
+	VCVTPH2PS    (R10)(DI*2), Z9
+	VFMADD231PS  Z9, Z8, Z3
+	PREFETCHT0   (R9)(DI*4)
+	VCVTPH2PS    (CX)(DI*4), Z9
+	VFMADD231PS  Z9, Z8, Z4
+	PREFETCHT0   (R11)(DI*4)
+	VCVTPH2PS    (R10)(DI*4), Z9
+	VFMADD231PS  Z9, Z8, Z5
+	PREFETCHT0   (R9)(R8*2)
+	VCVTPH2PS    (CX)(R8*2), Z9
+	VFMADD231PS  Z9, Z8, Z6
+	PREFETCHT0   (R11)(R8*2)
+	VCVTPH2PS    (R10)(R8*2), Z9
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x00000020, R11
+	INCQ         R12
+	CMPQ         R12, DX
+	JL           dim8
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(BX*4)
+	VMOVUPS      Z1, 64(R9)(BX*4)
+	VMOVUPS      Z2, 128(R9)(BX*4)
+	VMOVUPS      Z3, 192(R9)(BX*4)
+	VMOVUPS      Z4, 256(R9)(BX*4)
+	VMOVUPS      Z5, 320(R9)(BX*4)
+	VMOVUPS      Z6, 384(R9)(BX*4)
+	VMOVUPS      Z7, 448(R9)(BX*4)
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         $0x80, BX
+	JMP          tiles8
+
+fewer8:
+	ADDQ $0x08, SI
+
+tiles1:
+	SUBQ   $0x01, SI
+	JL     fewer1
+	VXORPS Y10, Y10, Y10
+	LEAQ   (CX)(DI*8), R8
+	XORQ   R9, R9
+
+dim1:
+	VBROADCASTSS (AX)(R9*4), Z0
+	PREFETCHT0   (R8)
+	VCVTPH2PS    (CX), Z1
+	VFMADD231PS  Z1, Z0, Z10
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, R8
+	INCQ         R9
+	CMPQ         R9, DX
+	JL           dim1
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z10, (R8)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func mix4F16AVX512(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
+// Requires: AVX, AVX512F, F16C, FMA3, MMX+
+TEXT ·mix4F16AVX512(SB), NOSPLIT, $0-88
+	MOVQ  v+64(FP), AX
+	MOVQ  n+72(FP), CX
+	MOVQ  dims+80(FP), DX
+	SHLQ  $0x01, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+32(FP), DI
+	MOVQ  e1+40(FP), R8
+	MOVQ  e2+48(FP), R9
+	MOVQ  e3+56(FP), R10
+
+columns32:
+	LEAQ    32(BX), R11
+	CMPQ    R11, dims+80(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Z0
+	VMOVUPS 64(R11)(BX*4), Z1
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Z2
+	VMOVUPS 64(R11)(BX*4), Z3
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Z4
+	VMOVUPS 64(R11)(BX*4), Z5
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Z6
+	VMOVUPS 64(R11)(BX*4), Z7
+	LEAQ    (AX)(BX*2), R11
+	XORQ    R12, R12
+
+position32:
+	VBROADCASTSS (DI)(R12*4), Z8
+	VBROADCASTSS (R8)(R12*4), Z9
+	VBROADCASTSS (R9)(R12*4), Z10
+	VBROADCASTSS (R10)(R12*4), Z11
+	PREFETCHT0   (R11)(SI*1)
+	VCVTPH2PS    (R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VCVTPH2PS    32(R11), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
+	JL           position32
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Z0, (R11)(BX*4)
+	VMOVUPS      Z1, 64(R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Z2, (R11)(BX*4)
+	VMOVUPS      Z3, 64(R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Z4, (R11)(BX*4)
+	VMOVUPS      Z5, 64(R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Z6, (R11)(BX*4)
+	VMOVUPS      Z7, 64(R11)(BX*4)
+	ADDQ         $0x00000020, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), R11
+	CMPQ    R11, dims+80(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Z0
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Z1
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Z2
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Z3
+	LEAQ    (AX)(BX*2), R11
+	XORQ    R12, R12
+
+position16:
+	VBROADCASTSS (DI)(R12*4), Z4
+	VBROADCASTSS (R8)(R12*4), Z5
+	VBROADCASTSS (R9)(R12*4), Z6
+	VBROADCASTSS (R10)(R12*4), Z7
+	PREFETCHT0   (R11)(SI*1)
+	VCVTPH2PS    (R11), Z8
+	VFMADD231PS  Z8, Z4, Z0
+	VFMADD231PS  Z8, Z5, Z1
+	VFMADD231PS  Z8, Z6, Z2
+	VFMADD231PS  Z8, Z7, Z3
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
+	JL           position16
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Z0, (R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Z1, (R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Z2, (R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Z3, (R11)(BX*4)
+	ADDQ         $0x00000010, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R11
+	CMPQ    R11, dims+80(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Y0
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Y1
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Y2
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Y3
+	LEAQ    (AX)(BX*2), R11
+	XORQ    R12, R12
+
+position8:
+	VBROADCASTSS (DI)(R12*4), Y4
+	VBROADCASTSS (R8)(R12*4), Y5
+	VBROADCASTSS (R9)(R12*4), Y6
+	VBROADCASTSS (R10)(R12*4), Y7
+	PREFETCHT0   (R11)(SI*1)
+	VCVTPH2PS    (R11), Y8
+	VFMADD231PS  Y8, Y4, Y0
+	VFMADD231PS  Y8, Y5, Y1
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
+	JL           position8
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y1, (R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y2, (R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y3, (R11)(BX*4)
+	ADDQ         $0x00000008, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func mix2F16AVX512(d0 *float32, d1 *float32, e0 *float32, e1 *float32, v *byte, n int, dims int)
+// Requires: AVX, AVX512F, F16C, FMA3, MMX+
+TEXT ·mix2F16AVX512(SB), NOSPLIT, $0-56
+	MOVQ  v+32(FP), AX
+	MOVQ  n+40(FP), CX
+	MOVQ  dims+48(FP), DX
+	SHLQ  $0x01, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+16(FP), DI
+	MOVQ  e1+24(FP), R8
+
+columns64:
+	LEAQ    64(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond64
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Z0
+	VMOVUPS 64(R9)(BX*4), Z1
+	VMOVUPS 128(R9)(BX*4), Z2
+	VMOVUPS 192(R9)(BX*4), Z3
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Z4
+	VMOVUPS 64(R9)(BX*4), Z5
+	VMOVUPS 128(R9)(BX*4), Z6
+	VMOVUPS 192(R9)(BX*4), Z7
+	LEAQ    (AX)(BX*2), R9
+	XORQ    R10, R10
+
+position64:
+	VBROADCASTSS (DI)(R10*4), Z8
+	VBROADCASTSS (R8)(R10*4), Z9
+	PREFETCHT0   (R9)(SI*1)
+	VCVTPH2PS    (R9), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	VCVTPH2PS    32(R9), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   64(R9)(SI*1)
+	VCVTPH2PS    64(R9), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	VCVTPH2PS    96(R9), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position64
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(BX*4)
+	VMOVUPS      Z1, 64(R9)(BX*4)
+	VMOVUPS      Z2, 128(R9)(BX*4)
+	VMOVUPS      Z3, 192(R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z4, (R9)(BX*4)
+	VMOVUPS      Z5, 64(R9)(BX*4)
+	VMOVUPS      Z6, 128(R9)(BX*4)
+	VMOVUPS      Z7, 192(R9)(BX*4)
+	ADDQ         $0x00000040, BX
+	JMP          columns64
+
+beyond64:
+columns32:
+	LEAQ    32(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Z0
+	VMOVUPS 64(R9)(BX*4), Z1
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Z2
+	VMOVUPS 64(R9)(BX*4), Z3
+	LEAQ    (AX)(BX*2), R9
+	XORQ    R10, R10
+
+position32:
+	VBROADCASTSS (DI)(R10*4), Z4
+	VBROADCASTSS (R8)(R10*4), Z5
+	PREFETCHT0   (R9)(SI*1)
+	VCVTPH2PS    (R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VCVTPH2PS    32(R9), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position32
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(BX*4)
+	VMOVUPS      Z1, 64(R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z2, (R9)(BX*4)
+	VMOVUPS      Z3, 64(R9)(BX*4)
+	ADDQ         $0x00000020, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Z0
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Z1
+	LEAQ    (AX)(BX*2), R9
+	XORQ    R10, R10
+
+position16:
+	VBROADCASTSS (DI)(R10*4), Z2
+	VBROADCASTSS (R8)(R10*4), Z3
+	PREFETCHT0   (R9)(SI*1)
+	VCVTPH2PS    (R9), Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position16
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z1, (R9)(BX*4)
+	ADDQ         $0x00000010, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Y0
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Y1
+	LEAQ    (AX)(BX*2), R9
+	XORQ    R10, R10
+
+position8:
+	VBROADCASTSS (DI)(R10*4), Y2
+	VBROADCASTSS (R8)(R10*4), Y3
+	PREFETCHT0   (R9)(SI*1)
+	VCVTPH2PS    (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position8
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y1, (R9)(BX*4)
+	ADDQ         $0x00000008, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func mix1F16AVX512(d0 *float32, e0 *float32, v *byte, n int, dims int)
+// Requires: AVX, AVX512F, F16C, FMA3, MMX+
+TEXT ·mix1F16AVX512(SB), NOSPLIT, $0-40
+	MOVQ  v+16(FP), AX
+	MOVQ  n+24(FP), CX
+	MOVQ  dims+32(FP), DX
+	SHLQ  $0x01, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+8(FP), DI
+
+columns128:
+	LEAQ    128(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond128
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Z0
+	VMOVUPS 64(R8)(BX*4), Z1
+	VMOVUPS 128(R8)(BX*4), Z2
+	VMOVUPS 192(R8)(BX*4), Z3
+	VMOVUPS 256(R8)(BX*4), Z4
+	VMOVUPS 320(R8)(BX*4), Z5
+	VMOVUPS 384(R8)(BX*4), Z6
+	VMOVUPS 448(R8)(BX*4), Z7
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
+
+position128:
+	VBROADCASTSS (DI)(R9*4), Z8
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VCVTPH2PS    32(R8), Z9
+	VFMADD231PS  Z9, Z8, Z1
+	PREFETCHT0   64(R8)(SI*1)
+	VCVTPH2PS    64(R8), Z9
+	VFMADD231PS  Z9, Z8, Z2
+	VCVTPH2PS    96(R8), Z9
+	VFMADD231PS  Z9, Z8, Z3
+	PREFETCHT0   128(R8)(SI*1)
+	VCVTPH2PS    128(R8), Z9
+	VFMADD231PS  Z9, Z8, Z4
+	VCVTPH2PS    160(R8), Z9
+	VFMADD231PS  Z9, Z8, Z5
+	PREFETCHT0   192(R8)(SI*1)
+	VCVTPH2PS    192(R8), Z9
+	VFMADD231PS  Z9, Z8, Z6
+	VCVTPH2PS    224(R8), Z9
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position128
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z0, (R8)(BX*4)
+	VMOVUPS      Z1, 64(R8)(BX*4)
+	VMOVUPS      Z2, 128(R8)(BX*4)
+	VMOVUPS      Z3, 192(R8)(BX*4)
+	VMOVUPS      Z4, 256(R8)(BX*4)
+	VMOVUPS      Z5, 320(R8)(BX*4)
+	VMOVUPS      Z6, 384(R8)(BX*4)
+	VMOVUPS      Z7, 448(R8)(BX*4)
+	ADDQ         $0x00000080, BX
+	JMP          columns128
+
+beyond128:
+columns64:
+	LEAQ    64(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond64
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Z0
+	VMOVUPS 64(R8)(BX*4), Z1
+	VMOVUPS 128(R8)(BX*4), Z2
+	VMOVUPS 192(R8)(BX*4), Z3
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
+
+position64:
+	VBROADCASTSS (DI)(R9*4), Z4
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VCVTPH2PS    32(R8), Z5
+	VFMADD231PS  Z5, Z4, Z1
+	PREFETCHT0   64(R8)(SI*1)
+	VCVTPH2PS    64(R8), Z5
+	VFMADD231PS  Z5, Z4, Z2
+	VCVTPH2PS    96(R8), Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position64
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z0, (R8)(BX*4)
+	VMOVUPS      Z1, 64(R8)(BX*4)
+	VMOVUPS      Z2, 128(R8)(BX*4)
+	VMOVUPS      Z3, 192(R8)(BX*4)
+	ADDQ         $0x00000040, BX
+	JMP          columns64
+
+beyond64:
+columns32:
+	LEAQ    32(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Z0
+	VMOVUPS 64(R8)(BX*4), Z1
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
+
+position32:
+	VBROADCASTSS (DI)(R9*4), Z2
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VCVTPH2PS    32(R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position32
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z0, (R8)(BX*4)
+	VMOVUPS      Z1, 64(R8)(BX*4)
+	ADDQ         $0x00000020, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Z0
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
+
+position16:
+	VBROADCASTSS (DI)(R9*4), Z1
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Z2
+	VFMADD231PS  Z2, Z1, Z0
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position16
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z0, (R8)(BX*4)
+	ADDQ         $0x00000010, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	LEAQ    (AX)(BX*2), R8
+	XORQ    R9, R9
+
+position8:
+	VBROADCASTSS (DI)(R9*4), Y1
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (R8), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position8
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	ADDQ         $0x00000008, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func scores4F32AVX512(d0 *float32, d1 *float32, d2 *float32, d3 *float32, q0 *float32, q1 *float32, q2 *float32, q3 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores4F32AVX512(SB), NOSPLIT, $0-88
+	MOVQ q0+32(FP), AX
+	MOVQ q1+40(FP), CX
+	MOVQ q2+48(FP), DX
+	MOVQ q3+56(FP), BX
+	MOVQ k+64(FP), SI
+	MOVQ dims+72(FP), DI
+	MOVQ tiles+80(FP), R9
+	MOVQ DI, R10
+	SHLQ $0x06, R10
+	LEAQ (R10)(R10*2), R8
+	XORQ R8, R8
+
+tiles2:
+	SUBQ   $0x02, R9
+	JL     fewer2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (SI)(R10*8), R11
+	LEAQ   (SI)(R10*1), R12
+	LEAQ   (R11)(R10*1), R13
+	XORQ   R14, R14
+
+dim2:
+	VBROADCASTSS (AX)(R14*4), Z8
+	VBROADCASTSS (CX)(R14*4), Z9
+	VBROADCASTSS (DX)(R14*4), Z10
+	VBROADCASTSS (BX)(R14*4), Z11
+	PREFETCHT0   (R11)
+	VMOVUPS      (SI), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z1
+	VFMADD231PS  Z12, Z10, Z2
+	VFMADD231PS  Z12, Z11, Z3
+	PREFETCHT0   (R13)
+	VMOVUPS      (R12), Z12
+	VFMADD231PS  Z12, Z8, Z4
+	VFMADD231PS  Z12, Z9, Z5
+	VFMADD231PS  Z12, Z10, Z6
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, R12
+	ADDQ         $0x00000040, R13
+	INCQ         R14
+	CMPQ         R14, DI
+	JL           dim2
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Z0, (R11)(R8*4)
+	VMOVUPS      Z4, 64(R11)(R8*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Z1, (R11)(R8*4)
+	VMOVUPS      Z5, 64(R11)(R8*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Z2, (R11)(R8*4)
+	VMOVUPS      Z6, 64(R11)(R8*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Z3, (R11)(R8*4)
+	VMOVUPS      Z7, 64(R11)(R8*4)
+	ADDQ         R10, SI
+	ADDQ         $0x20, R8
+	JMP          tiles2
+
+fewer2:
+	ADDQ $0x02, R9
+
+tiles1:
+	SUBQ   $0x01, R9
+	JL     fewer1
+	VXORPS Y13, Y13, Y13
+	VXORPS Y14, Y14, Y14
+	VXORPS Y15, Y15, Y15
+	VXORPS Y16, Y16, Y16
+	LEAQ   (SI)(R10*8), R11
+	XORQ   R12, R12
+
+dim1:
+	VBROADCASTSS (AX)(R12*4), Z0
+	VBROADCASTSS (CX)(R12*4), Z1
+	VBROADCASTSS (DX)(R12*4), Z2
+	VBROADCASTSS (BX)(R12*4), Z3
+	PREFETCHT0   (R11)
+	VMOVUPS      (SI), Z4
+	VFMADD231PS  Z4, Z0, Z13
+	VFMADD231PS  Z4, Z1, Z14
+	VFMADD231PS  Z4, Z2, Z15
+	VFMADD231PS  Z4, Z3, Z16
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, R11
+	INCQ         R12
+	CMPQ         R12, DI
+	JL           dim1
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Z13, (R11)(R8*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Z14, (R11)(R8*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Z15, (R11)(R8*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Z16, (R11)(R8*4)
+	ADDQ         $0x10, R8
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func scores2F32AVX512(d0 *float32, d1 *float32, q0 *float32, q1 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores2F32AVX512(SB), NOSPLIT, $0-56
+	MOVQ q0+16(FP), AX
+	MOVQ q1+24(FP), CX
+	MOVQ k+32(FP), DX
+	MOVQ dims+40(FP), BX
+	MOVQ tiles+48(FP), DI
+	MOVQ BX, R8
+	SHLQ $0x06, R8
+	LEAQ (R8)(R8*2), SI
+	XORQ SI, SI
+
+tiles4:
+	SUBQ   $0x04, DI
+	JL     fewer4
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (DX)(R8*8), R9
+	LEAQ   (DX)(R8*1), R10
+	LEAQ   (R9)(R8*1), R11
+	XORQ   R12, R12
+
+dim4:
+	VBROADCASTSS (AX)(R12*4), Z8
+	VBROADCASTSS (CX)(R12*4), Z9
+	PREFETCHT0   (R9)
+	VMOVUPS      (DX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z1
+	PREFETCHT0   (R11)
+	VMOVUPS      (R10), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z3
+	PREFETCHT0   (R9)(R8*2)
+	VMOVUPS      (DX)(R8*2), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   (R11)(R8*2)
+	VMOVUPS      (R10)(R8*2), Z10
+	VFMADD231PS  Z10, Z8, Z6
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x00000040, R11
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           dim4
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(SI*4)
+	VMOVUPS      Z2, 64(R9)(SI*4)
+	VMOVUPS      Z4, 128(R9)(SI*4)
+	VMOVUPS      Z6, 192(R9)(SI*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z1, (R9)(SI*4)
+	VMOVUPS      Z3, 64(R9)(SI*4)
+	VMOVUPS      Z5, 128(R9)(SI*4)
+	VMOVUPS      Z7, 192(R9)(SI*4)
+	ADDQ         R8, DX
+	ADDQ         R8, DX
+	ADDQ         R8, DX
+	ADDQ         $0x40, SI
+	JMP          tiles4
+
+fewer4:
+	ADDQ $0x04, DI
+
+tiles1:
+	SUBQ   $0x01, DI
+	JL     fewer1
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
+	LEAQ   (DX)(R8*8), R9
+	XORQ   R10, R10
+
+dim1:
+	VBROADCASTSS (AX)(R10*4), Z0
+	VBROADCASTSS (CX)(R10*4), Z1
+	PREFETCHT0   (R9)
+	VMOVUPS      (DX), Z2
+	VFMADD231PS  Z2, Z0, Z11
+	VFMADD231PS  Z2, Z1, Z12
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, R9
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           dim1
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z11, (R9)(SI*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z12, (R9)(SI*4)
+	ADDQ         $0x10, SI
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func scores1F32AVX512(d0 *float32, q0 *float32, k *byte, dims int, tiles int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores1F32AVX512(SB), NOSPLIT, $0-40
+	MOVQ q0+8(FP), AX
+	MOVQ k+16(FP), CX
+	MOVQ dims+24(FP), DX
+	MOVQ tiles+32(FP), SI
+	MOVQ DX, DI
+	SHLQ $0x06, DI
+	LEAQ (DI)(DI*2), R8
+	XORQ BX, BX
+
+tiles8:
+	SUBQ   $0x08, SI
+	JL     fewer8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (CX)(DI*8), R9
+	LEAQ   (CX)(DI*1), R10
+	LEAQ   (R9)(DI*1), R11
+	XORQ   R12, R12
+
+dim8:
+	VBROADCASTSS (AX)(R12*4), Z8
+	PREFETCHT0   (R9)
+	VMOVUPS      (CX), Z9
+	VFMADD231PS  Z9, Z8, Z0
+	PREFETCHT0   (R11)
+	VMOVUPS      (R10), Z9
+	VFMADD231PS  Z9, Z8, Z1
+	PREFETCHT0   (R9)(DI*2)
+	VMOVUPS      (CX)(DI*2), Z9
+	VFMADD231PS  Z9, Z8, Z2
+	PREFETCHT0   (R11)(DI*2)
+	VMOVUPS      (R10)(DI*2), Z9
+	VFMADD231PS  Z9, Z8, Z3
+	PREFETCHT0   (R9)(DI*4)
+	VMOVUPS      (CX)(DI*4), Z9
+	VFMADD231PS  Z9, Z8, Z4
+	PREFETCHT0   (R11)(DI*4)
+	VMOVUPS      (R10)(DI*4), Z9
+	VFMADD231PS  Z9, Z8, Z5
+	PREFETCHT0   (R9)(R8*2)
+	VMOVUPS      (CX)(R8*2), Z9
+	VFMADD231PS  Z9, Z8, Z6
+	PREFETCHT0   (R11)(R8*2)
+	VMOVUPS      (R10)(R8*2), Z9
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x00000040, R11
+	INCQ         R12
+	CMPQ         R12, DX
+	JL           dim8
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(BX*4)
+	VMOVUPS      Z1, 64(R9)(BX*4)
+	VMOVUPS      Z2, 128(R9)(BX*4)
+	VMOVUPS      Z3, 192(R9)(BX*4)
+	VMOVUPS      Z4, 256(R9)(BX*4)
+	VMOVUPS      Z5, 320(R9)(BX*4)
+	VMOVUPS      Z6, 384(R9)(BX*4)
+	VMOVUPS      Z7, 448(R9)(BX*4)
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         DI, CX
+	ADDQ         $0x80, BX
+	JMP          tiles8
+
+fewer8:
+	ADDQ $0x08, SI
+
+tiles1:
+	SUBQ   $0x01, SI
+	JL     fewer1
+	VXORPS Y10, Y10, Y10
+	LEAQ   (CX)(DI*8), R8
+	XORQ   R9, R9
+
+dim1:
+	VBROADCASTSS (AX)(R9*4), Z0
+	PREFETCHT0   (R8)
+	VMOVUPS      (CX), Z1
+	VFMADD231PS  Z1, Z0, Z10
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, R8
+	INCQ         R9
+	CMPQ         R9, DX
+	JL           dim1
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z10, (R8)(BX*4)
+	ADDQ         $0x10, BX
+	JMP          tiles1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func mix4F32AVX512(d0 *float32, d1 *float32, d2 *float32, d3 *float32, e0 *float32, e1 *float32, e2 *float32, e3 *float32, v *byte, n int, dims int)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·mix4F32AVX512(SB), NOSPLIT, $0-88
+	MOVQ  v+64(FP), AX
+	MOVQ  n+72(FP), CX
+	MOVQ  dims+80(FP), DX
+	SHLQ  $0x02, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+32(FP), DI
+	MOVQ  e1+40(FP), R8
+	MOVQ  e2+48(FP), R9
+	MOVQ  e3+56(FP), R10
+
+columns32:
+	LEAQ    32(BX), R11
+	CMPQ    R11, dims+80(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Z0
+	VMOVUPS 64(R11)(BX*4), Z1
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Z2
+	VMOVUPS 64(R11)(BX*4), Z3
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Z4
+	VMOVUPS 64(R11)(BX*4), Z5
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Z6
+	VMOVUPS 64(R11)(BX*4), Z7
+	LEAQ    (AX)(BX*4), R11
+	XORQ    R12, R12
+
+position32:
+	VBROADCASTSS (DI)(R12*4), Z8
+	VBROADCASTSS (R8)(R12*4), Z9
+	VBROADCASTSS (R9)(R12*4), Z10
+	VBROADCASTSS (R10)(R12*4), Z11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	PREFETCHT0   64(R11)(SI*1)
+	VMOVUPS      64(R11), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
+	JL           position32
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Z0, (R11)(BX*4)
+	VMOVUPS      Z1, 64(R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Z2, (R11)(BX*4)
+	VMOVUPS      Z3, 64(R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Z4, (R11)(BX*4)
+	VMOVUPS      Z5, 64(R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Z6, (R11)(BX*4)
+	VMOVUPS      Z7, 64(R11)(BX*4)
+	ADDQ         $0x00000020, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), R11
+	CMPQ    R11, dims+80(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Z0
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Z1
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Z2
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Z3
+	LEAQ    (AX)(BX*4), R11
+	XORQ    R12, R12
+
+position16:
+	VBROADCASTSS (DI)(R12*4), Z4
+	VBROADCASTSS (R8)(R12*4), Z5
+	VBROADCASTSS (R9)(R12*4), Z6
+	VBROADCASTSS (R10)(R12*4), Z7
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11), Z8
+	VFMADD231PS  Z8, Z4, Z0
+	VFMADD231PS  Z8, Z5, Z1
+	VFMADD231PS  Z8, Z6, Z2
+	VFMADD231PS  Z8, Z7, Z3
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
+	JL           position16
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Z0, (R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Z1, (R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Z2, (R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Z3, (R11)(BX*4)
+	ADDQ         $0x00000010, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R11
+	CMPQ    R11, dims+80(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R11
+	VMOVUPS (R11)(BX*4), Y0
+	MOVQ    d1+8(FP), R11
+	VMOVUPS (R11)(BX*4), Y1
+	MOVQ    d2+16(FP), R11
+	VMOVUPS (R11)(BX*4), Y2
+	MOVQ    d3+24(FP), R11
+	VMOVUPS (R11)(BX*4), Y3
+	LEAQ    (AX)(BX*4), R11
+	XORQ    R12, R12
+
+position8:
+	VBROADCASTSS (DI)(R12*4), Y4
+	VBROADCASTSS (R8)(R12*4), Y5
+	VBROADCASTSS (R9)(R12*4), Y6
+	VBROADCASTSS (R10)(R12*4), Y7
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11), Y8
+	VFMADD231PS  Y8, Y4, Y0
+	VFMADD231PS  Y8, Y5, Y1
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	ADDQ         DX, R11
+	INCQ         R12
+	CMPQ         R12, CX
+	JL           position8
+	MOVQ         d0+0(FP), R11
+	VMOVUPS      Y0, (R11)(BX*4)
+	MOVQ         d1+8(FP), R11
+	VMOVUPS      Y1, (R11)(BX*4)
+	MOVQ         d2+16(FP), R11
+	VMOVUPS      Y2, (R11)(BX*4)
+	MOVQ         d3+24(FP), R11
+	VMOVUPS      Y3, (R11)(BX*4)
+	ADDQ         $0x00000008, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func mix2F32AVX512(d0 *float32, d1 *float32, e0 *float32, e1 *float32, v *byte, n int, dims int)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·mix2F32AVX512(SB), NOSPLIT, $0-56
+	MOVQ  v+32(FP), AX
+	MOVQ  n+40(FP), CX
+	MOVQ  dims+48(FP), DX
+	SHLQ  $0x02, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+16(FP), DI
+	MOVQ  e1+24(FP), R8
+
+columns64:
+	LEAQ    64(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond64
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Z0
+	VMOVUPS 64(R9)(BX*4), Z1
+	VMOVUPS 128(R9)(BX*4), Z2
+	VMOVUPS 192(R9)(BX*4), Z3
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Z4
+	VMOVUPS 64(R9)(BX*4), Z5
+	VMOVUPS 128(R9)(BX*4), Z6
+	VMOVUPS 192(R9)(BX*4), Z7
+	LEAQ    (AX)(BX*4), R9
+	XORQ    R10, R10
+
+position64:
+	VBROADCASTSS (DI)(R10*4), Z8
+	VBROADCASTSS (R8)(R10*4), Z9
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R9), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	PREFETCHT0   64(R9)(SI*1)
+	VMOVUPS      64(R9), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   128(R9)(SI*1)
+	VMOVUPS      128(R9), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	PREFETCHT0   192(R9)(SI*1)
+	VMOVUPS      192(R9), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position64
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(BX*4)
+	VMOVUPS      Z1, 64(R9)(BX*4)
+	VMOVUPS      Z2, 128(R9)(BX*4)
+	VMOVUPS      Z3, 192(R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z4, (R9)(BX*4)
+	VMOVUPS      Z5, 64(R9)(BX*4)
+	VMOVUPS      Z6, 128(R9)(BX*4)
+	VMOVUPS      Z7, 192(R9)(BX*4)
+	ADDQ         $0x00000040, BX
+	JMP          columns64
+
+beyond64:
+columns32:
+	LEAQ    32(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Z0
+	VMOVUPS 64(R9)(BX*4), Z1
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Z2
+	VMOVUPS 64(R9)(BX*4), Z3
+	LEAQ    (AX)(BX*4), R9
+	XORQ    R10, R10
+
+position32:
+	VBROADCASTSS (DI)(R10*4), Z4
+	VBROADCASTSS (R8)(R10*4), Z5
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	PREFETCHT0   64(R9)(SI*1)
+	VMOVUPS      64(R9), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position32
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(BX*4)
+	VMOVUPS      Z1, 64(R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z2, (R9)(BX*4)
+	VMOVUPS      Z3, 64(R9)(BX*4)
+	ADDQ         $0x00000020, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Z0
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Z1
+	LEAQ    (AX)(BX*4), R9
+	XORQ    R10, R10
+
+position16:
+	VBROADCASTSS (DI)(R10*4), Z2
+	VBROADCASTSS (R8)(R10*4), Z3
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R9), Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position16
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Z0, (R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Z1, (R9)(BX*4)
+	ADDQ         $0x00000010, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R9
+	CMPQ    R9, dims+48(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R9
+	VMOVUPS (R9)(BX*4), Y0
+	MOVQ    d1+8(FP), R9
+	VMOVUPS (R9)(BX*4), Y1
+	LEAQ    (AX)(BX*4), R9
+	XORQ    R10, R10
+
+position8:
+	VBROADCASTSS (DI)(R10*4), Y2
+	VBROADCASTSS (R8)(R10*4), Y3
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         DX, R9
+	INCQ         R10
+	CMPQ         R10, CX
+	JL           position8
+	MOVQ         d0+0(FP), R9
+	VMOVUPS      Y0, (R9)(BX*4)
+	MOVQ         d1+8(FP), R9
+	VMOVUPS      Y1, (R9)(BX*4)
+	ADDQ         $0x00000008, BX
+	JMP          columns8
+
+beyond8:
+	VZEROUPPER
+	RET
+
+// func mix1F32AVX512(d0 *float32, e0 *float32, v *byte, n int, dims int)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·mix1F32AVX512(SB), NOSPLIT, $0-40
+	MOVQ  v+16(FP), AX
+	MOVQ  n+24(FP), CX
+	MOVQ  dims+32(FP), DX
+	SHLQ  $0x02, DX
+	XORQ  BX, BX
+	MOVQ  DX, SI
+	IMULQ CX, SI
+	MOVQ  e0+8(FP), DI
+
+columns128:
+	LEAQ    128(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond128
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Z0
+	VMOVUPS 64(R8)(BX*4), Z1
+	VMOVUPS 128(R8)(BX*4), Z2
+	VMOVUPS 192(R8)(BX*4), Z3
+	VMOVUPS 256(R8)(BX*4), Z4
+	VMOVUPS 320(R8)(BX*4), Z5
+	VMOVUPS 384(R8)(BX*4), Z6
+	VMOVUPS 448(R8)(BX*4), Z7
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
+
+position128:
+	VBROADCASTSS (DI)(R9*4), Z8
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Z9
+	VFMADD231PS  Z9, Z8, Z0
+	PREFETCHT0   64(R8)(SI*1)
+	VMOVUPS      64(R8), Z9
+	VFMADD231PS  Z9, Z8, Z1
+	PREFETCHT0   128(R8)(SI*1)
+	VMOVUPS      128(R8), Z9
+	VFMADD231PS  Z9, Z8, Z2
+	PREFETCHT0   192(R8)(SI*1)
+	VMOVUPS      192(R8), Z9
+	VFMADD231PS  Z9, Z8, Z3
+	PREFETCHT0   256(R8)(SI*1)
+	VMOVUPS      256(R8), Z9
+	VFMADD231PS  Z9, Z8, Z4
+	PREFETCHT0   320(R8)(SI*1)
+	VMOVUPS      320(R8), Z9
+	VFMADD231PS  Z9, Z8, Z5
+	PREFETCHT0   384(R8)(SI*1)
+	VMOVUPS      384(R8), Z9
+	VFMADD231PS  Z9, Z8, Z6
+	PREFETCHT0   448(R8)(SI*1)
+	VMOVUPS      448(R8), Z9
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position128
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z0, (R8)(BX*4)
+	VMOVUPS      Z1, 64(R8)(BX*4)
+	VMOVUPS      Z2, 128(R8)(BX*4)
+	VMOVUPS      Z3, 192(R8)(BX*4)
+	VMOVUPS      Z4, 256(R8)(BX*4)
+	VMOVUPS      Z5, 320(R8)(BX*4)
+	VMOVUPS      Z6, 384(R8)(BX*4)
+	VMOVUPS      Z7, 448(R8)(BX*4)
+	ADDQ         $0x00000080, BX
+	JMP          columns128
+
+beyond128:
+columns64:
+	LEAQ    64(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond64
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Z0
+	VMOVUPS 64(R8)(BX*4), Z1
+	VMOVUPS 128(R8)(BX*4), Z2
+	VMOVUPS 192(R8)(BX*4), Z3
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
+
+position64:
+	VBROADCASTSS (DI)(R9*4), Z4
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Z5
+	VFMADD231PS  Z5, Z4, Z0
+	PREFETCHT0   64(R8)(SI*1)
+	VMOVUPS      64(R8), Z5
+	VFMADD231PS  Z5, Z4, Z1
+	PREFETCHT0   128(R8)(SI*1)
+	VMOVUPS      128(R8), Z5
+	VFMADD231PS  Z5, Z4, Z2
+	PREFETCHT0   192(R8)(SI*1)
+	VMOVUPS      192(R8), Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position64
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z0, (R8)(BX*4)
+	VMOVUPS      Z1, 64(R8)(BX*4)
+	VMOVUPS      Z2, 128(R8)(BX*4)
+	VMOVUPS      Z3, 192(R8)(BX*4)
+	ADDQ         $0x00000040, BX
+	JMP          columns64
+
+beyond64:
+columns32:
+	LEAQ    32(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond32
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Z0
+	VMOVUPS 64(R8)(BX*4), Z1
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
+
+position32:
+	VBROADCASTSS (DI)(R9*4), Z2
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	PREFETCHT0   64(R8)(SI*1)
+	VMOVUPS      64(R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position32
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z0, (R8)(BX*4)
+	VMOVUPS      Z1, 64(R8)(BX*4)
+	ADDQ         $0x00000020, BX
+	JMP          columns32
+
+beyond32:
+columns16:
+	LEAQ    16(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond16
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Z0
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
+
+position16:
+	VBROADCASTSS (DI)(R9*4), Z1
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Z2
+	VFMADD231PS  Z2, Z1, Z0
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position16
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Z0, (R8)(BX*4)
+	ADDQ         $0x00000010, BX
+	JMP          columns16
+
+beyond16:
+columns8:
+	LEAQ    8(BX), R8
+	CMPQ    R8, dims+32(FP)
+	JG      beyond8
+	MOVQ    d0+0(FP), R8
+	VMOVUPS (R8)(BX*4), Y0
+	LEAQ    (AX)(BX*4), R8
+	XORQ    R9, R9
+
+position8:
+	VBROADCASTSS (DI)(R9*4), Y1
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         DX, R8
+	INCQ         R9
+	CMPQ         R9, CX
+	JL           position8
+	MOVQ         d0+0(FP), R8
+	VMOVUPS      Y0, (R8)(BX*4)
+	ADDQ         $0x00000008, BX
 	JMP          columns8
 
 beyond8:
@@ -1557,54 +4401,5 @@ block:
 	ADDQ         $0x04, AX
 	DECQ         DX
 	JNZ          block
-	VZEROUPPER
-	RET
-
-// func weightsAVX2(dst *float32, x *float32, top float32, temperature float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·weightsAVX2(SB), NOSPLIT, $0-32
-	MOVQ         dst+0(FP), AX
-	MOVQ         x+8(FP), CX
-	MOVQ         n+24(FP), DX
-	VBROADCASTSS top+16(FP), Y0
-	VBROADCASTSS temperature+20(FP), Y1
-	VXORPS       Y2, Y2, Y2
-
-weight:
-	VMOVUPS      (CX), Y3
-	VSUBPS       Y0, Y3, Y4
-	VDIVPS       Y1, Y4, Y4
-	VMULPS       expLog2E<>+0(SB), Y4, Y5
-	VADDPS       expShift<>+0(SB), Y5, Y5
-	VSUBPS       expShift<>+0(SB), Y5, Y6
-	VMOVAPS      Y4, Y7
-	VFNMADD231PS expLn2Hi<>+0(SB), Y6, Y7
-	VFNMADD231PS expLn2Lo<>+0(SB), Y6, Y7
-	VMOVUPS      exp6<>+0(SB), Y6
-	VFMADD213PS  exp5<>+0(SB), Y7, Y6
-	VFMADD213PS  exp4<>+0(SB), Y7, Y6
-	VFMADD213PS  exp3<>+0(SB), Y7, Y6
-	VFMADD213PS  exp2<>+0(SB), Y7, Y6
-	VFMADD213PS  exp1<>+0(SB), Y7, Y6
-	VFMADD213PS  exp1<>+0(SB), Y7, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y6, Y6
-	VCMPPS       $0x11, expUnder<>+0(SB), Y4, Y5
-	VANDNPS      Y6, Y5, Y6
-	VCMPPS       $0x1e, expOver<>+0(SB), Y4, Y5
-	VMOVUPS      expInf<>+0(SB), Y7
-	VBLENDVPS    Y5, Y7, Y6, Y6
-	VCMPPS       $0x03, Y4, Y4, Y5
-	VBLENDVPS    Y5, Y4, Y6, Y6
-	VCMPPS       $0x1e, Y2, Y6, Y4
-	VANDPS       Y6, Y4, Y6
-	VCMPPS       $0x00, Y0, Y3, Y4
-	VMOVUPS      exp1<>+0(SB), Y3
-	VBLENDVPS    Y4, Y3, Y6, Y6
-	VMOVUPS      Y6, (AX)
-	ADDQ         $0x20, CX
-	ADDQ         $0x20, AX
-	SUBQ         $0x08, DX
-	JG           weight
 	VZEROUPPER
 	RET

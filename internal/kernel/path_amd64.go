@@ -40,11 +40,24 @@ func tilesOf(p path, t quant.Type) *tiles {
 
 // opsOf returns the routines of a path for all else; nil where there are none.
 func opsOf(p path) *ops {
-	if p == generic {
+	switch p {
+	case avx2:
+		return &opsAVX2
+	case avx512:
+		return &opsAVX512
+	default:
 		return nil
 	}
-	return &opsAVX2 // on processors known so far wider vectors gain nothing here
 }
+
+// opsAVX512 has wider routines for what computes much: exponentials and attention. The rest waits for memory.
+var opsAVX512 = func() ops {
+	o := opsAVX2
+	o.softmax, o.swiglu, o.geglu, o.weights = softmaxAVX512, swigluAVX512, gegluAVX512, weightsAVX512
+	o.kv16 = kvOps{putF16AVX2, scores4F16AVX512, scores2F16AVX512, scores1F16AVX512, mix4F16AVX512, mix2F16AVX512, mix1F16AVX512}
+	o.kv32 = kvOps{putF32AVX2, scores4F32AVX512, scores2F32AVX512, scores1F32AVX512, mix4F32AVX512, mix2F32AVX512, mix1F32AVX512}
+	return o
+}()
 
 var opsAVX2 = ops{
 	quantize:  quantizeAVX2,
@@ -61,8 +74,8 @@ var opsAVX2 = ops{
 	argMax:    argMaxAVX2,
 	maxima:    maximaAVX2,
 	weights:   weightsAVX2,
-	kv16:      kvOps{put: putF16AVX2, queries: scoresQueriesF16AVX2, tiles: scoresTilesF16AVX2, mix4: mix4F16AVX2, mix1: mix1F16AVX2},
-	kv32:      kvOps{put: putF32AVX2, queries: scoresQueriesF32AVX2, tiles: scoresTilesF32AVX2, mix4: mix4F32AVX2, mix1: mix1F32AVX2},
+	kv16:      kvOps{putF16AVX2, scores4F16AVX2, scores2F16AVX2, scores1F16AVX2, mix4F16AVX2, mix2F16AVX2, mix1F16AVX2},
+	kv32:      kvOps{putF32AVX2, scores4F32AVX2, scores2F32AVX2, scores1F32AVX2, mix4F32AVX2, mix2F32AVX2, mix1F32AVX2},
 }
 
 var tilesAVX2 = map[quant.Type]*tiles{

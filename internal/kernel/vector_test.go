@@ -270,7 +270,7 @@ func TestAttentionEqualsPortable(t *testing.T) {
 		for _, typ := range []quant.Type{quant.F16, quant.F32} {
 			for _, dim := range []int{8, 24, 32, 40, 64, 80, 96, 112, 128, 256} {
 				for _, heads := range []int{1, 2, 3, 4, 5, 8} {
-					for _, shape := range [][2]int{{1, 1}, {1, 17}, {1, 200}, {2, 2}, {3, 66}, {5, 64}, {7, 131}, {20, 20}} {
+					for _, shape := range [][2]int{{1, 1}, {1, 17}, {1, 200}, {2, 2}, {3, 66}, {5, 64}, {7, 131}, {20, 20}, {3, 300}} {
 						rows, end := shape[0], shape[1]
 						h := newKVHead(t, typ, end, dim)
 						nan := float32(math.NaN())

@@ -10,14 +10,8 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Predicates of VCMPPS: NaN fulfils none of them.
-const (
-	equal   = 0
-	greater = 0x1e
-)
-
 // choose writes what works on a row of logits. VMAXPS gives the second of Intel's order, the largest so far, where the first is NaN.
-func choose(c *expConstants) {
+func choose() {
 	arg := func(name string) Register { return Load(Param(name), GP64()) }
 	least := math.Float32bits(float32(math.Inf(-1)))
 
@@ -101,31 +95,40 @@ func choose(c *expConstants) {
 	JNZ(LabelRef("block"))
 	VZEROUPPER()
 	RET()
+}
 
-	TEXT("weightsAVX2", NOSPLIT, "func(dst *float32, x *float32, top float32, temperature float32, n int)")
+// weights writes the unnormalised probabilities of logits.
+func weights(v vectors) {
+	TEXT("weights"+v.path, NOSPLIT, "func(dst *float32, x *float32, top float32, temperature float32, n int)")
 	Pragma("noescape")
-	Doc("weightsAVX2 is Weights for n elements, a multiple of 8.")
-	dst, x, most, temperature, n := arg("dst"), arg("x"), YMM(), YMM(), arg("n")
+	Doc("weights" + v.path + " is Weights for n elements, a multiple of 8.")
+	arg := func(name string) Register { return Load(Param(name), GP64()) }
+	dst, x, n := arg("dst"), arg("x"), arg("n")
+	most, temperature, one, zero := v.vector(), v.vector(), v.splat(1), v.zero()
 	VBROADCASTSS(NewParamAddr("top", 16), most)
 	VBROADCASTSS(NewParamAddr("temperature", 20), temperature)
-	zero := YMM()
-	VXORPS(zero, zero, zero)
-	Label("weight")
-	logit, z, m, one := YMM(), YMM(), YMM(), YMM()
-	VMOVUPS(Mem{Base: x}, logit)
-	VSUBPS(most, logit, z)
-	VDIVPS(temperature, z, z)
-	w := c.exp(z)
-	VCMPPS(Imm(greater), zero, w, m)
-	VANDPS(w, m, w)
-	VCMPPS(Imm(equal), most, logit, m)
-	VMOVUPS(c.poly[5], one)
-	VBLENDVPS(m, one, w, w)
-	VMOVUPS(w, Mem{Base: dst})
-	ADDQ(Imm(32), x)
-	ADDQ(Imm(32), dst)
-	SUBQ(Imm(8), n)
-	JG(LabelRef("weight"))
+	exp, wide := v.newExp(), v.lanes == 16
+	v.each(n, []Register{dst, x}, func(v vectors) {
+		logit, z := v.vector(), v.vector()
+		VMOVUPS(Mem{Base: x}, logit)
+		VSUBPS(like(z, most), logit, z)
+		VDIVPS(like(z, temperature), z, z)
+		w := exp(z)
+		if wide {
+			positive, first := K(), K()
+			VCMPPS(Imm(greater), like(z, zero), w, positive)
+			VCMPPS(Imm(equal), like(z, most), logit, first)
+			VMOVAPS_Z(w, positive, w)
+			VMOVAPS(like(z, one), first, w)
+		} else {
+			m := YMM()
+			VCMPPS(Imm(greater), zero, w, m)
+			VANDPS(w, m, w)
+			VCMPPS(Imm(equal), most, logit, m)
+			VBLENDVPS(m, one, w, w)
+		}
+		VMOVUPS(w, Mem{Base: dst})
+	})
 	VZEROUPPER()
 	RET()
 }
@@ -135,5 +138,5 @@ func highest(v []VecVirtual) {
 	VMAXPS(v[1], v[0], v[0])
 	VMAXPS(v[3], v[2], v[2])
 	VMAXPS(v[2], v[0], v[0])
-	fold(v[0], func(a, b VecVirtual) { VMAXPS(a, b, b) })
+	avx2.fold(v[0], func(a, b VecVirtual) { VMAXPS(a, b, b) })
 }

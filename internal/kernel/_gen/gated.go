@@ -12,42 +12,41 @@ import (
 )
 
 // gated writes the activations of gated feed-forward networks, g/(1+e**z)*up: z is -g for SwiGLU, and g*(A+B*g*g) for GeGLU.
-func gated(c *expConstants) {
-	sign := splatData("gateSign", float32(math.Copysign(0, -1)))
-	linear, cubic := splatData("geluLinear", -0x1.988454p+0), splatData("geluCubic", -0x1.2444f2p-4)
-	unit("swiglu", "SwiGLU", c, func(g, z VecVirtual) {
-		VXORPS(sign, g, z)
+func gated(v vectors) {
+	unit(v, "swiglu", "SwiGLU", func() func(g, z VecVirtual) {
+		sign := v.splat(float32(math.Copysign(0, -1)))
+		return func(g, z VecVirtual) { VXORPS(like(g, sign), g, z) }
 	})
-	unit("geglu", "GeGLU", c, func(g, z VecVirtual) {
-		square := YMM()
-		VMULPS(g, g, square)
-		VMOVUPS(cubic, z)
-		VFMADD213PS(linear, square, z)
-		VMULPS(g, z, z)
+	unit(v, "geglu", "GeGLU", func() func(g, z VecVirtual) {
+		linear, cubic := v.splat(-0x1.988454p+0), v.splat(-0x1.2444f2p-4)
+		return func(g, z VecVirtual) {
+			square := like(g, v.vector())
+			VMULPS(g, g, square)
+			VMOVAPS(like(g, cubic), z)
+			VFMADD213PS(like(g, linear), square, z)
+			VMULPS(g, z, z)
+		}
 	})
 }
 
-// unit writes a gated activation with so an exponent of each gate.
-func unit(name, doc string, c *expConstants, exponent func(g, z VecVirtual)) {
-	TEXT(name+"AVX2", NOSPLIT, "func(dst *float32, gate *float32, up *float32, n int)")
+// unit writes a gated activation. exponent loads its constants and returns what computes the exponents of gates.
+func unit(v vectors, name, doc string, exponent func() func(g, z VecVirtual)) {
+	TEXT(name+v.path, NOSPLIT, "func(dst *float32, gate *float32, up *float32, n int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%sAVX2 is %s for n elements, a multiple of 8.", name, doc))
+	Doc(fmt.Sprintf("%s%s is %s for n elements, a multiple of 8.", name, v.path, doc))
 	arg := func(name string) Register { return Load(Param(name), GP64()) }
 	dst, gate, up, n := arg("dst"), arg("gate"), arg("up"), arg("n")
-	Label("turn")
-	g, z := YMM(), YMM()
-	VMOVUPS(Mem{Base: gate}, g)
-	exponent(g, z)
-	e := c.exp(z)
-	VADDPS(c.poly[5], e, e)
-	VDIVPS(e, g, g)
-	VMULPS(Mem{Base: up}, g, g)
-	VMOVUPS(g, Mem{Base: dst})
-	for _, p := range []Register{dst, gate, up} {
-		ADDQ(Imm(32), p)
-	}
-	SUBQ(Imm(8), n)
-	JG(LabelRef("turn"))
+	exp, compute, one := v.newExp(), exponent(), v.splat(1)
+	v.each(n, []Register{dst, gate, up}, func(v vectors) {
+		g, z := v.vector(), v.vector()
+		VMOVUPS(Mem{Base: gate}, g)
+		compute(g, z)
+		e := exp(z)
+		VADDPS(like(g, one), e, e)
+		VDIVPS(e, g, g)
+		VMULPS(Mem{Base: up}, g, g)
+		VMOVUPS(g, Mem{Base: dst})
+	})
 	VZEROUPPER()
 	RET()
 }

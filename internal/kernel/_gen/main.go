@@ -14,15 +14,18 @@ func main() {
 	flag.Parse()
 	ConstraintExpr("amd64,!purego")
 	if *ops {
-		exp := newExpConstants()
 		quantize()
 		remainder()
-		elementwise(exp)
-		gated(exp)
+		elementwise()
 		rope()
 		put()
+		softmax()
+		for _, v := range []vectors{avx2, avx512} {
+			gated(v)
+			weights(v)
+		}
 		attention()
-		choose(exp)
+		choose()
 	} else {
 		tiles()
 	}
