@@ -44,7 +44,7 @@ exact: ## arithmetic is the same at another GOAMD64 level, and on every path tha
 	GOAMD64=v3 $(GO) test ./internal/kernel ./pkg/sampler ./pkg/layers
 	@for p in generic avx2 avx512; do \
 		case "$$p" in avx2) grep -qw avx2 /proc/cpuinfo || continue ;; avx512) grep -qw avx512_vnni /proc/cpuinfo || continue ;; esac; \
-		echo "SHARDNODE_CPU=$$p"; SHARDNODE_CPU=$$p $(GO) test -count=1 ./internal/kernel ./pkg/layers ./pkg/engine || exit 1; done
+		echo "SHARDNODE_CPU=$$p"; SHARDNODE_CPU=$$p $(GO) test -count=1 ./internal/kernel ./pkg/sampler ./pkg/layers ./pkg/engine || exit 1; done
 
 generated: ## the committed assembly is what its generator writes
 	$(GO) generate ./internal/kernel
@@ -53,8 +53,8 @@ generated: ## the committed assembly is what its generator writes
 fuzz-smoke: ## every fuzz target for FUZZTIME (5s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
-bench: ## Go benchmarks: products in GB/s and GOP/s beside this machine's stream read and integer peak, frames, hops
-	$(GO) test -run '^$$' -bench . ./internal/kernel ./pkg/protocol ./pkg/p2p
+bench: ## Go benchmarks: products in GB/s and GOP/s beside this machine's stream read and integer peak, draws, frames, hops
+	$(GO) test -run '^$$' -bench . ./internal/kernel ./pkg/sampler ./pkg/protocol ./pkg/p2p
 
 demo: build ## four nodes and a coordinator as plain processes on this machine
 	@scripts/demo.sh
