@@ -67,29 +67,39 @@ func (a *Acts) tile(row int) (first, height int) {
 	return first, height
 }
 
-// quantizePiece quantises the i-th piece of the blocks, counted row by row.
+// pieces returns how many pieces the blocks are cut into for quantising: some neighbouring blocks of all rows of a tile, which share
+// cache lines. Rows beyond the last whole tile count as one.
+func (a *Acts) pieces() int {
+	return (a.rows + a.height - 1) / a.height * a.spans()
+}
+
+// spans returns the pieces of a tile.
+func (a *Acts) spans() int { return (a.cols/actBlock + a.span() - 1) / a.span() }
+
+// span returns the blocks of a row that a piece has.
+func (a *Acts) span() int { return max(1, actPiece/a.height) }
+
+// quantizePiece quantises the i-th piece.
 func (a *Acts) quantizePiece(i int, o *ops) {
-	blocks := a.cols / actBlock
-	for n, end := i*actPiece, min((i+1)*actPiece, a.rows*blocks); n < end; {
-		row, b := n/blocks, n%blocks
-		run := min(end-n, blocks-b) // blocks of the same row
+	blocks, top := a.cols/actBlock, i/a.spans()*a.height
+	b := i % a.spans() * a.span()
+	n := min(a.span(), blocks-b)
+	for row := top; row < min(top+a.height, a.rows); row++ {
 		first, height := a.tile(row)
 		to := first*blocks + b*height // of the tile's first row
-		if i := row - first; o != nil {
-			o.quantizeBlocks(a.q[(to+i)*actBlock:], a.d[to+i:], a.s[to+i:], a.sum[to*sums+i:], a.x[n*actBlock:], run, height, a.offset)
-		} else {
-			for range run {
-				q, sum := (*[actBlock]int8)(a.q[(to+i)*actBlock:]), a.sum[to*sums+i:]
-				var lo, hi int32
-				a.d[to+i], a.s[to+i], lo, hi = quantizeBlock(q, (*[actBlock]float32)(a.x[n*actBlock:]))
-				lo, hi = lo*int32(a.offset), hi*int32(a.offset)
-				sum[0], sum[height], sum[2*height] = lo+hi, lo, hi
-				to += height
-				n++
-			}
+		x, in := a.x[row*a.cols+b*actBlock:], row-first
+		if o != nil {
+			o.quantizeBlocks(a.q[(to+in)*actBlock:], a.d[to+in:], a.s[to+in:], a.sum[to*sums+in:], x, n, height, a.offset)
 			continue
 		}
-		n += run
+		for k := range n {
+			at := to + k*height
+			q, sum := (*[actBlock]int8)(a.q[(at+in)*actBlock:]), a.sum[at*sums+in:]
+			var lo, hi int32
+			a.d[at+in], a.s[at+in], lo, hi = quantizeBlock(q, (*[actBlock]float32)(x[k*actBlock:]))
+			lo, hi = lo*int32(a.offset), hi*int32(a.offset)
+			sum[0], sum[height], sum[2*height] = lo+hi, lo, hi
+		}
 	}
 }
 

@@ -14,8 +14,8 @@ const (
 	pieceBytes = 128 << 10
 	// piecesPerThread keeps all threads busy to the end where a matrix is small.
 	piecesPerThread = 4
-	// rowTile is what the number of weight rows of a piece is a multiple of.
-	rowTile = 16
+	// rowTile is what the number of weight rows of a piece is a multiple of: two panels.
+	rowTile = 2 * panelRows
 	// actTile is the number of activation rows that a weight block is used for after it has been decoded.
 	actTile = 64
 )
@@ -41,7 +41,7 @@ func (p *Pool) MatMul(dst []float32, m *Matrix, a *Acts) {
 	if isQuantized(m.Type) {
 		if height, offset := m.tileHeight(a.rows), offsetOf(m.Type); a.height != height || offset != 0 && offset != a.offset {
 			a.height, a.offset = height, cmp.Or(offset, offsetOf(quant.Q6_K)) // which most files mix with types without
-			p.run((a.rows*(a.cols/actBlock)+actPiece-1)/actPiece, p.quantize)
+			p.run(a.pieces(), p.quantize)
 		}
 	}
 	p.run((m.Rows+p.job.rows-1)/p.job.rows, p.product)
