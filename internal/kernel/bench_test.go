@@ -11,15 +11,15 @@ import (
 	"github.com/shardnode/shardnode/internal/quant"
 )
 
-// BenchmarkMatMul reports weight bytes read a second for decode (one row), from a matrix larger than the caches, and operations a
+// BenchmarkMatMul reports weight bytes read a second for decode (one row, and eight sessions), from a matrix larger than the caches, and operations a
 // second for prefill (64 rows), by each path.
 func BenchmarkMatMul(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, which := range supported() {
 		for _, t := range allTypes {
-			for _, n := range []int{1, 64} {
+			for _, n := range []int{1, 8, 64} {
 				rows, cols := 16384, 4096
-				if n > 1 || which == generic {
+				if n > 8 || which == generic {
 					rows = 1024
 				}
 				for _, threads := range []int{1, 2} {

@@ -50,20 +50,19 @@ func (t *tile) advance() {
 }
 
 // ahead is how far weights are fetched before their use: with a K-quant's turn of several kilobytes, the processor does not see by itself
-// that they are read in order.
+// that they are read in order. A tile of several rows needs it as much: it reads too slowly to be noticed.
 const ahead = 4096
 
-// fetchRows is the most activation rows for which reading the weights takes the time.
-const fetchRows = 2
-
-// fetch asks for the cache lines that lie ahead of block b of a turn.
-func (t *tile) fetch(b int) {
+// fetch asks for the cache lines that lie ahead of block b of a turn, of all panels.
+func (t *tile) fetch(b, panels int) {
 	from, to := t.head()+b*t.block(), t.head()+(b+1)*t.block()
 	if b == 0 {
 		from = 0
 	}
 	for at := (from + 63) / 64 * 64; at < to; at += 64 {
-		PREFETCHT0(t.weights(at + ahead))
+		for p := range panels {
+			PREFETCHT0(t.panel(p, at+ahead))
+		}
 	}
 }
 
@@ -75,3 +74,12 @@ func (t *tile) count(b, part, i int) Mem {
 	return Mem{Base: t.sum_, Disp: ((b*3+part)*t.rows + i) * 4}
 }
 func (t *tile) weights(at int) Mem { return Mem{Base: t.w, Disp: at} }
+
+// panel is the place of panel p that weights is of the first one.
+func (t *tile) panel(p, at int) Mem {
+	m := t.weights(at)
+	if p == 1 {
+		m.Index, m.Scale = t.next, 1
+	}
+	return m
+}

@@ -39,9 +39,7 @@ func tile256(f format, rows int) {
 	JZ(LabelRef("done"))
 	Label("turn")
 	for b := range f.blocks() {
-		if rows <= fetchRows {
-			t.fetch(b)
-		}
+		t.fetch(b, 1)
 		for half := range 2 {
 			// Q6_K has twice the sums.
 			for i, n := 0, map[int]int{4: 4, 5: 4, 6: 2, 8: 4}[f.bits]; i < rows; i += n {

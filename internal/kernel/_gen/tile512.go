@@ -37,9 +37,7 @@ func tile512(f format, rows, panels int) {
 		g.d, g.m = g.scales(0)
 	}
 	for b := range f.blocks() {
-		if rows <= fetchRows {
-			t.fetch(b)
-		}
+		t.fetch(b, panels)
 		g.multiply(b)
 	}
 	t.advance()
@@ -72,15 +70,6 @@ func splat512(v uint32) Register {
 	MOVL(U32(v), r)
 	VPBROADCASTD(r, z)
 	return z
-}
-
-// panel is the operand at a place of panel p.
-func (g *gen512) panel(p, at int) Mem {
-	m := g.weights(at)
-	if p == 1 {
-		m.Index, m.Scale = g.next, 1
-	}
-	return m
 }
 
 // multiply adds the products of block b of a turn.
