@@ -29,7 +29,7 @@ type Acts struct {
 	q      []int8    // [tiles][cols/32][rows of the tile][32]
 	d      []float32 // [tiles][cols/32][rows of the tile] scales
 	s      []float32 // [tiles][cols/32][rows of the tile] sum of the block's q, times its scale
-	sum    []int32   // [tiles][cols/32][sums][rows of the tile] sums of q, times offset: of the block, its first half and its second half
+	sum    []int32   // [tiles][cols/32][sums][rows of the tile] sums of q, times -offset: of the block, its first half and its second half
 }
 
 // sums is the number of integer sums of a block.
@@ -89,7 +89,7 @@ func (a *Acts) quantizePiece(i int, o *ops) {
 		to := first*blocks + b*height // of the tile's first row
 		x, in := a.x[row*a.cols+b*actBlock:], row-first
 		if o != nil {
-			o.quantizeBlocks(a.q[(to+in)*actBlock:], a.d[to+in:], a.s[to+in:], a.sum[to*sums+in:], x, n, height, a.offset)
+			o.quantizeBlocks(a.q[(to+in)*actBlock:], a.d[to+in:], a.s[to+in:], a.sum[to*sums+in:], x, n, height, -a.offset)
 			continue
 		}
 		for k := range n {
@@ -97,7 +97,7 @@ func (a *Acts) quantizePiece(i int, o *ops) {
 			q, sum := (*[actBlock]int8)(a.q[(at+in)*actBlock:]), a.sum[at*sums+in:]
 			var lo, hi int32
 			a.d[at+in], a.s[at+in], lo, hi = quantizeBlock(q, (*[actBlock]float32)(x[k*actBlock:]))
-			lo, hi = lo*int32(a.offset), hi*int32(a.offset)
+			lo, hi = -lo*int32(a.offset), -hi*int32(a.offset)
 			sum[0], sum[height], sum[2*height] = lo+hi, lo, hi
 		}
 	}

@@ -7,7 +7,7 @@ import "math"
 // ops are a path's routines for what is not a product with weights. All of them take at least one element, and n, pairs and dims that are
 // a multiple of 8 where nothing else is said.
 type ops struct {
-	quantize  func(q *int8, d, s *float32, sum *int32, x *float32, blocks, height, offset int)
+	quantize  func(q *int8, d, s *float32, sum *int32, x *float32, blocks, height, factor int)
 	remainder func(dst, x *float32, q *int8, d *float32, blocks int)
 	softmax   func(s *float32, n int, scale float32) float32 // in groups of 16
 	swiglu    func(dst, gate, up *float32, n int)
@@ -34,11 +34,11 @@ func whole(n int) int { return n / vectorLanes * vectorLanes }
 // activeOps are those of the functions that have no pool; nil where the path has none.
 var activeOps = opsOf(active)
 
-// quantizeBlocks quantises neighbouring blocks of a row into tiles of that height, for weights with that offset.
+// quantizeBlocks quantises neighbouring blocks of a row into tiles of that height, their sums times factor.
 //
 //go:noinline
-func (o *ops) quantizeBlocks(q []int8, d, s []float32, sum []int32, x []float32, blocks, height, offset int) {
-	o.quantize(&q[0], &d[0], &s[0], &sum[0], &x[0], blocks, height, offset)
+func (o *ops) quantizeBlocks(q []int8, d, s []float32, sum []int32, x []float32, blocks, height, factor int) {
+	o.quantize(&q[0], &d[0], &s[0], &sum[0], &x[0], blocks, height, factor)
 }
 
 // remainderBlocks is remainderPortable for neighbouring blocks that are quantised.

@@ -4,10 +4,10 @@
 
 package kernel
 
-// quantizeAVX2 quantises neighbouring blocks of a row into tiles of that height: quantizeBlock is the reference. Sums are multiplied by offset.
+// quantizeAVX2 quantises neighbouring blocks of a row into tiles of that height: quantizeBlock is the reference. Sums are multiplied by factor.
 //
 //go:noescape
-func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)
+func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, factor int)
 
 // remainderAVX2 writes x-d*q for blocks of 32: remainderPortable is the reference.
 //

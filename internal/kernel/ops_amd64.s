@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)
+// func quantizeAVX2(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, factor int)
 // Requires: AVX, AVX2
 TEXT ·quantizeAVX2(SB), NOSPLIT, $0-64
 	MOVQ         q+0(FP), AX
@@ -14,7 +14,7 @@ TEXT ·quantizeAVX2(SB), NOSPLIT, $0-64
 	MOVQ         x+32(FP), SI
 	MOVQ         blocks+40(FP), DI
 	MOVQ         height+48(FP), R8
-	MOVQ         offset+56(FP), R9
+	MOVQ         factor+56(FP), R9
 	SHLQ         $0x02, R8
 	MOVL         $0x7fffffff, R10
 	VMOVD        R10, X0

@@ -10,11 +10,11 @@ import (
 
 // quantize writes the routine that rounds blocks of 32 neighbouring activations to 8 bits.
 func quantize() {
-	TEXT("quantizeAVX2", NOSPLIT, "func(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, offset int)")
+	TEXT("quantizeAVX2", NOSPLIT, "func(q *int8, d *float32, s *float32, sum *int32, x *float32, blocks int, height int, factor int)")
 	Pragma("noescape")
-	Doc("quantizeAVX2 quantises neighbouring blocks of a row into tiles of that height: quantizeBlock is the reference. Sums are multiplied by offset.")
+	Doc("quantizeAVX2 quantises neighbouring blocks of a row into tiles of that height: quantizeBlock is the reference. Sums are multiplied by factor.")
 	arg := func(name string) Register { return Load(Param(name), GP64()) }
-	q, d, s, sum, x, left, height, offset := arg("q"), arg("d"), arg("s"), arg("sum"), arg("x"), arg("blocks"), arg("height"), arg("offset")
+	q, d, s, sum, x, left, height, factor := arg("q"), arg("d"), arg("s"), arg("sum"), arg("x"), arg("blocks"), arg("height"), arg("factor")
 	SHLQ(Imm(2), height) // the distance of blocks in d and s
 	magnitude := splat256(0x7fffffff)
 	order := YMM()
@@ -72,8 +72,8 @@ func quantize() {
 	first, second := GP32(), GP32()
 	VMOVD(lo.AsX(), first)
 	VPEXTRD(Imm(1), lo.AsX(), second)
-	IMULL(offset.(GPVirtual).As32(), first)
-	IMULL(offset.(GPVirtual).As32(), second)
+	IMULL(factor.(GPVirtual).As32(), first)
+	IMULL(factor.(GPVirtual).As32(), second)
 	MOVL(first, Mem{Base: sum, Index: height, Scale: 1})
 	MOVL(second, Mem{Base: sum, Index: height, Scale: 2})
 	ADDL(second, first)

@@ -144,7 +144,7 @@ func (g *gen256) multiply(b, half, first, last int) {
 			if g.offset != 0 && g.bits != 8 {
 				x := YMM()
 				VPBROADCASTD(g.count(b, p[1], i), x)
-				VPSUBD(x, sum, sum)
+				VPADDD(x, sum, sum)
 			}
 			if g.bits == 6 {
 				sub := YMM()

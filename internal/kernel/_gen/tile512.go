@@ -173,7 +173,7 @@ func (g *gen512) sixteens(b int) []Register {
 func (g *gen512) start(b, part, i int, once bool) Register {
 	z := ZMM()
 	if once && g.offset != 0 {
-		VPSUBD_BCST(g.count(b, part, i), g.zero, z)
+		VPBROADCASTD(g.count(b, part, i), z)
 	} else {
 		VMOVDQA32(g.zero, z)
 	}
