@@ -116,9 +116,9 @@ func TestChooseEqualsPortable(t *testing.T) {
 	t.Parallel()
 	eachOps(t, func(t *testing.T, o *ops) {
 		rng := rand.New(rand.NewPCG(18, 18))
-		check := func(x []float32) {
+		check := func(x []float32) (g []float32) {
 			t.Helper()
-			g := guardedCopy(t, x)
+			g = guardedCopy(t, x)
 			if got, want := o.argMaxRow(g), argMaxPortable(x); got != want {
 				t.Fatalf("ArgMax(%v) = %d, want %d", x, got, want)
 			}
@@ -131,6 +131,7 @@ func TestChooseEqualsPortable(t *testing.T) {
 					t.Fatalf("Maxima(%v)[%d] = %v, want %v", x, i, got[i], want[i])
 				}
 			}
+			return g
 		}
 		inf := float32(math.Inf(1))
 		for n := range 300 {
@@ -140,8 +141,9 @@ func TestChooseEqualsPortable(t *testing.T) {
 				wild[i] = wildFloat(rng)
 			}
 			least := slices.Repeat([]float32{-inf, -inf, float32(math.NaN())}, n)[:n]
+			got, want := guarded[float32](t, n), make([]float32, n)
 			for _, x := range [][]float32{random, ties, wild, least} {
-				check(x)
+				g := check(x)
 				for _, temperature := range []float32{0.8, 1, 1e-30, 1e-45, 3e38, inf} {
 					top := -inf
 					for _, v := range x {
@@ -149,8 +151,7 @@ func TestChooseEqualsPortable(t *testing.T) {
 							top = v
 						}
 					}
-					got, want := guarded[float32](t, n), make([]float32, n)
-					o.weightsRow(got, guardedCopy(t, x), top, temperature)
+					o.weightsRow(got, g, top, temperature)
 					weightsPortable(want, x, top, temperature)
 					diff(t, fmt.Sprintf("weights of %d at %v", n, temperature), got, want)
 				}
@@ -175,10 +176,12 @@ func TestPutEqualsPortable(t *testing.T) {
 				got, want := newKVHead(t, typ, end, dim), newKVHead(t, typ, end, dim)
 				got.k16, got.v16 = guardedIf(t, got.k16), guardedIf(t, got.v16)
 				got.k32, got.v32 = guardedIf(t, got.k32), guardedIf(t, got.v32)
+				gk, gv := guarded[float32](t, dim), guarded[float32](t, dim)
 				for pos := range end {
 					k, v := randomFloats(rng, dim, 1), randomFloats(rng, dim, 1)
 					k[rng.IntN(dim)], v[rng.IntN(dim)] = wildFloat(rng), wildFloat(rng)
-					gk, gv := guardedCopy(t, k), guardedCopy(t, v)
+					copy(gk, k)
+					copy(gv, v)
 					got.putPortable(pos, o.putRow(got, pos, gk, gv), gk, gv)
 					want.putPortable(pos, 0, k, v)
 				}
@@ -269,38 +272,44 @@ func TestAttentionEqualsPortable(t *testing.T) {
 		rng := rand.New(rand.NewPCG(15, 15))
 		for _, typ := range []quant.Type{quant.F16, quant.F32} {
 			for _, dim := range []int{8, 24, 32, 40, 64, 80, 96, 112, 128, 256} {
-				for _, heads := range []int{1, 2, 3, 4, 5, 8} {
-					for _, shape := range [][2]int{{1, 1}, {1, 17}, {1, 200}, {2, 2}, {3, 66}, {5, 64}, {7, 131}, {20, 20}, {3, 300}} {
-						rows, end := shape[0], shape[1]
-						h := newKVHead(t, typ, end, dim)
-						nan := float32(math.NaN())
-						for i := range h.k16 {
-							h.k16[i] = 0x7e00
+				t.Run(fmt.Sprintf("%v/%d", typ, dim), func(t *testing.T) { // gives its guarded memory back at its end
+					for _, heads := range []int{1, 2, 3, 4, 5, 8} {
+						for _, shape := range [][2]int{{1, 1}, {1, 17}, {1, 200}, {2, 2}, {3, 66}, {5, 64}, {7, 131}, {20, 20}, {3, 300}} {
+							attentionEqualsPortable(t, o, rng, typ, dim, heads, shape[0], shape[1])
 						}
-						for i := range h.k32 {
-							h.k32[i] = nan
-						}
-						for pos := range end {
-							h.Put(pos, randomFloats(rng, dim, 1), randomFloats(rng, dim, 1))
-						}
-						h.k16, h.v16 = guardedIf(t, h.k16), guardedIf(t, h.v16)
-						h.k32, h.v32 = guardedIf(t, h.k32), guardedIf(t, h.v32)
-						q := randomFloats(rng, rows*heads*dim, 1)
-						a := Attention{Stride: heads * dim, Rows: rows, Heads: heads, Pos: end - rows, Scale: 0.1}
-						want, got := a, a
-						want.Dst, want.Q, want.Scores = make([]float32, len(q)), q, make([]float32, ScoresLen(rows, heads, end))
-						got.Dst, got.Q, got.Scores = guarded[float32](t, len(q)), guardedCopy(t, q), guarded[float32](t, ScoresLen(rows, heads, end))
-						h.attendPortable(&want)
-						o.attend(h, &got)
-						diff(t, fmt.Sprintf("%v, %d dimensions, %d heads, %d rows of %d", typ, dim, heads, rows, end), got.Dst, want.Dst)
-						got.Dst = got.Q // in place
-						o.attend(h, &got)
-						diff(t, "in place", got.Dst, want.Dst)
 					}
-				}
+				})
 			}
 		}
 	})
+}
+
+func attentionEqualsPortable(t *testing.T, o *ops, rng *rand.Rand, typ quant.Type, dim, heads, rows, end int) {
+	t.Helper()
+	h := newKVHead(t, typ, end, dim)
+	nan := float32(math.NaN())
+	for i := range h.k16 {
+		h.k16[i] = 0x7e00
+	}
+	for i := range h.k32 {
+		h.k32[i] = nan
+	}
+	for pos := range end {
+		h.Put(pos, randomFloats(rng, dim, 1), randomFloats(rng, dim, 1))
+	}
+	h.k16, h.v16 = guardedIf(t, h.k16), guardedIf(t, h.v16)
+	h.k32, h.v32 = guardedIf(t, h.k32), guardedIf(t, h.v32)
+	q := randomFloats(rng, rows*heads*dim, 1)
+	a := Attention{Stride: heads * dim, Rows: rows, Heads: heads, Pos: end - rows, Scale: 0.1}
+	want, got := a, a
+	want.Dst, want.Q, want.Scores = make([]float32, len(q)), q, make([]float32, ScoresLen(rows, heads, end))
+	got.Dst, got.Q, got.Scores = guarded[float32](t, len(q)), guardedCopy(t, q), guarded[float32](t, ScoresLen(rows, heads, end))
+	h.attendPortable(&want)
+	o.attend(h, &got)
+	diff(t, fmt.Sprintf("%d heads, %d rows of %d", heads, rows, end), got.Dst, want.Dst)
+	got.Dst = got.Q // in place
+	o.attend(h, &got)
+	diff(t, "in place", got.Dst, want.Dst)
 }
 
 func guardedIf[T any](t *testing.T, x []T) []T {
