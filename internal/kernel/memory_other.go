@@ -4,6 +4,6 @@
 
 package kernel
 
-func mapMemory(n int) ([]byte, error) { return make([]byte, n), nil }
+func mapMemory(n int, _ bool) ([]byte, error) { return make([]byte, n), nil }
 
 func unmapMemory([]byte) error { return nil }

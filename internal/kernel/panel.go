@@ -19,19 +19,11 @@ const panelRows = 16
 // scales of sub-blocks, then quads of four columns, a dword for each row. Nibbles of quad k+4 lie above those of quad k. Bits
 // beyond the nibble lie before them, those of quad k in place k of each byte.
 func (p *Pool) Pack(m *Matrix, mem *Memory) (*Matrix, error) {
-	t := tilesOf(p.path, m.Type)
-	if t == nil || m.panels != nil {
-		return m, nil
+	packed, err := p.NewPacked(m, mem)
+	if err == nil && packed != m {
+		p.PackRows(packed, m, 0, m.Rows)
 	}
-	panels := (m.Rows + panelRows - 1) / panelRows
-	size := panelRows * m.rowBytes
-	b, err := mem.alloc(panels * size)
-	if err != nil {
-		return nil, err
-	}
-	p.Run(panels, func(_, i int) { m.packPanel(b[i*size:][:size], i*panelRows) })
-	format, _ := quant.Lookup(m.Type)
-	return &Matrix{Type: m.Type, Rows: m.Rows, Cols: m.Cols, rowBytes: m.rowBytes, panels: b, tiles: t, steps: m.Cols / format.BlockElems}, nil
+	return packed, err
 }
 
 // packPanel writes rows r to r+15 to dst.

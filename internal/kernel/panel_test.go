@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -143,6 +144,65 @@ func TestFifths(t *testing.T) {
 		if got := fifths(binary.LittleEndian.AppendUint32(nil, bits)); got != want {
 			t.Fatalf("fifths of %08x = %08x, want %08x", bits, got, want)
 		}
+	}
+}
+
+// TestPackRows packs in pieces, in any order, to the same panels, and to as many bytes as are said before.
+func TestPackRows(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(14, 14))
+	for _, typ := range allTypes {
+		const cols = 512
+		for _, rows := range []int{1, 16, 17, 33, 64, 75} {
+			p := newPool(2, active)
+			defer p.Close()
+			m := randomMatrix(t, rng, typ, rows, cols)
+			want := packed(t, p, m)
+			size, err := PackedBytes(typ, rows, cols)
+			if err != nil || size != int64(len(want.Panels())) {
+				t.Fatalf("%v, %d rows: %d bytes planned (%v), %d packed", typ, rows, size, err, len(want.Panels()))
+			}
+			var mem Memory
+			defer mem.Close()
+			got, err := p.NewPacked(m, &mem)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got == m {
+				continue // nothing to pack by this path
+			}
+			for from := (rows - 1) / 16 * 16; from >= 0; from -= 16 {
+				p.PackRows(got, m, from, min(from+16, rows))
+			}
+			if !bytes.Equal(got.Panels(), want.Panels()) {
+				t.Errorf("%v, %d rows: the panels differ from those packed at once", typ, rows)
+			}
+		}
+	}
+}
+
+func TestMemoryReserve(t *testing.T) {
+	t.Parallel()
+	var m Memory
+	defer m.Close()
+	sizes := []int{1, 64, 65, chunkBytes + 1, 100}
+	var total int64
+	for _, n := range sizes {
+		total += MemoryBytes(int64(n))
+	}
+	if err := m.Reserve(total); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range sizes {
+		if _, err := m.alloc(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(m.chunks) != 1 || len(m.free) != 0 {
+		t.Errorf("%d chunks, %d bytes left over, want one chunk that is used up", len(m.chunks), len(m.free))
+	}
+	if err := m.Reserve(1 << 62); err == nil {
+		t.Error("2^62 bytes were promised")
 	}
 }
 
