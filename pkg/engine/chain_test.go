@@ -37,8 +37,8 @@ func start(t testing.TB, m *layers.Model, change func(*engine.Config)) *engine.E
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		if s := e.Stats(); s.Sessions != 0 || s.KVUsed != 0 {
-			t.Errorf("after Run: %d sessions and %d bytes of KV memory are left", s.Sessions, s.KVUsed)
+		if s := e.Stats(); s.Sessions != 0 || s.KVUsed != 0 || s.Buffered != 0 {
+			t.Errorf("after Run: %d sessions, %d bytes of KV memory and %d of buffers are left", s.Sessions, s.KVUsed, s.Buffered)
 		}
 	})
 	return e

@@ -19,11 +19,12 @@ type Config struct {
 	ModelID protocol.ModelID
 	Peer    string // who speaks in Error frames: the node's peer ID; may be empty
 
-	MaxSessions int           // sessions open at once; 0: 32
-	KVBudget    int64         // bytes of KV cache reserved at once; 0: 1 GiB
-	Idle        time.Duration // a session of which nothing is heard for so long is ended; 0: 10 minutes
-	Queue       int           // inputs a session may have waiting before Submit blocks; 0: 4. Each holds its rows' hidden states
-	MaxRows     int           // rows of one input; 0: 512; at most protocol.MaxRows
+	MaxSessions  int           // sessions open at once; 0: 32
+	KVBudget     int64         // bytes of KV cache reserved at once; 0: 1 GiB
+	BufferBudget int64         // bytes of inputs that wait and outputs on their way, of all sessions; 0: 256 MiB
+	Idle         time.Duration // a session of which nothing is heard for so long is ended; 0: 10 minutes
+	Queue        int           // inputs a session may have waiting before Submit blocks; 0: 4. Each holds its rows' hidden states
+	MaxRows      int           // rows of one input; 0: 512; at most protocol.MaxRows
 
 	// StepCost and Sleep are for tests in virtual time, where compute takes none: after a step of so many rows the
 	// loop sleeps its cost, and reports it as processing time. Both nil: none.
@@ -37,6 +38,7 @@ type Config struct {
 const (
 	defaultMaxSessions = 32
 	defaultKVBudget    = 1 << 30
+	defaultBuffers     = 256 << 20
 	defaultIdle        = 10 * time.Minute
 	defaultQueue       = 4
 	defaultMaxRows     = 512 // eight times the coordinator's usual chunk; a full queue then holds 32 MiB at a width of 4096
@@ -45,10 +47,10 @@ const (
 	// would only hold memory, since the session's next step needs no more than a free one.
 	outputSlots = 2
 
-	// maxFreeInputs and maxFreeHidden bound the free list: the decode steps of as many sessions, or prefill chunks of
-	// 64 rows at a width of 4096. More and larger ones are left to the garbage collector.
+	// maxFreeInputs and maxFreeHidden bound the free list: the decode steps of as many sessions. More and larger ones are
+	// left to the garbage collector.
 	maxFreeInputs = 32
-	maxFreeHidden = 1 << 18 // elements of one input
+	maxFreeHidden = 1 << 14 // elements of one input
 
 	// stopGrace is how long Run waits, when it ends, for deliver calls that are under way.
 	stopGrace = 2 * time.Second
@@ -65,6 +67,7 @@ func (c *Config) validate() error {
 	check(c.ModelID == protocol.ModelID{}, "engine: no model ID: take the manifest's")
 	check(c.MaxSessions < 0, "engine: negative MaxSessions")
 	check(c.KVBudget < 0, "engine: negative KVBudget")
+	check(c.BufferBudget < 0, "engine: negative BufferBudget")
 	check(c.Idle < 0, "engine: negative Idle")
 	check(c.Queue < 0, "engine: negative Queue")
 	check(c.MaxRows < 0 || c.MaxRows > protocol.MaxRows, "engine: MaxRows outside 0 to protocol.MaxRows")
@@ -79,6 +82,9 @@ func (c *Config) populate() {
 	}
 	if c.KVBudget == 0 {
 		c.KVBudget = defaultKVBudget
+	}
+	if c.BufferBudget == 0 {
+		c.BufferBudget = defaultBuffers
 	}
 	if c.Idle == 0 {
 		c.Idle = defaultIdle

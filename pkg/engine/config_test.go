@@ -28,9 +28,9 @@ func TestConfigDefaults(t *testing.T) {
 	if c.MaxRows > protocol.MaxRows {
 		t.Errorf("MaxRows is %d, the protocol allows %d", c.MaxRows, protocol.MaxRows)
 	}
-	set := Config{MaxSessions: 1, KVBudget: 2, Idle: 3, Queue: 4, MaxRows: 5}
+	set := Config{MaxSessions: 1, KVBudget: 2, Idle: 3, Queue: 4, MaxRows: 5, BufferBudget: 6}
 	set.populate()
-	if set.MaxSessions != 1 || set.KVBudget != 2 || set.Idle != 3 || set.Queue != 4 || set.MaxRows != 5 {
+	if set.MaxSessions != 1 || set.KVBudget != 2 || set.Idle != 3 || set.Queue != 4 || set.MaxRows != 5 || set.BufferBudget != 6 {
 		t.Errorf("populate changed what was set: %+v", set)
 	}
 }
@@ -49,6 +49,7 @@ func TestConfigValidate(t *testing.T) {
 		{"no model ID", func(c *Config) { c.ModelID = protocol.ModelID{} }},
 		{"MaxSessions", func(c *Config) { c.MaxSessions = -1 }},
 		{"KVBudget", func(c *Config) { c.KVBudget = -1 }},
+		{"BufferBudget", func(c *Config) { c.BufferBudget = -1 }},
 		{"Idle", func(c *Config) { c.Idle = -1 }},
 		{"Queue", func(c *Config) { c.Queue = -1 }},
 		{"MaxRows", func(c *Config) { c.MaxRows = protocol.MaxRows + 1 }},

@@ -35,6 +35,7 @@ type Engine struct {
 	runnable []*Session // round robin: a session joins at the end; see [Session.schedule]
 	inputs   []*input   // free list, so that a step allocates nothing
 	kvUsed   int64      // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
+	buffers  buffers
 	draining bool
 	stopped  bool // Run has returned or is about to
 	stats    counters

@@ -22,6 +22,7 @@ type input struct {
 	hops     []protocol.HopTiming // of the hops passed
 	received time.Time            // when Submit was called
 	decode   time.Duration        // bytes to float32
+	cost     int64                // bytes charged
 }
 
 func (in *input) setStep(f *protocol.Step) {

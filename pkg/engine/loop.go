@@ -89,6 +89,7 @@ func (e *Engine) take(j *job) bool {
 		*j = job{s: s, kv: s.kv, in: s.queue[0], out: s.free[len(s.free)-1], encode: j.encode}
 		s.queue = s.queue[:copy(s.queue, s.queue[1:])]
 		s.free = s.free[:len(s.free)-1]
+		j.out.cost = j.in.cost
 		s.running = true
 		<-s.slots
 		if j.in.truncate {

@@ -9,6 +9,7 @@ type output struct {
 	frame    protocol.Frame // result or truncate
 	result   protocol.IntermediateResult
 	truncate protocol.Truncate
+	cost     int64 // bytes charged
 }
 
 // setTruncate makes the output the echo of a truncate.

@@ -32,6 +32,7 @@ type Session struct {
 	order     order
 	queue     []*input  // waiting, in order
 	free      []*output // output slots not in use
+	buffered  int64     // bytes of queue, ready and what lies between, in Engine.buffers
 	kv        *kv       // nil once ended or taken over
 	active    time.Time // last input or finished output
 	scheduled bool      // in Engine.runnable
@@ -73,7 +74,12 @@ func (s *Session) Submit(ctx context.Context, f protocol.Frame) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	in, err := s.accept(f)
+	cost := s.cost(f)
+	if err := s.charge(ctx, cost); err != nil {
+		<-s.slots
+		return err
+	}
+	in, err := s.accept(f, cost)
 	if in == nil {
 		return err
 	}
@@ -101,8 +107,8 @@ func (s *Session) Submit(ctx context.Context, f protocol.Frame) error {
 	return nil
 }
 
-// accept checks f and takes an input for it; no input: dropped or refused, and the slot is free again.
-func (s *Session) accept(f protocol.Frame) (*input, error) {
+// accept checks f, for which memory was charged, and takes an input for it; no input: dropped or refused, and slot and memory are free again.
+func (s *Session) accept(f protocol.Frame, cost int64) (*input, error) {
 	e := s.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -115,9 +121,12 @@ func (s *Session) accept(f protocol.Frame) (*input, error) {
 		err = s.cutError()
 	}
 	if err == nil && v == accept {
-		return e.takeInput(), nil
+		in := e.takeInput()
+		in.cost = cost
+		return in, nil
 	}
 	s.order = before
+	s.discharge(cost)
 	<-s.slots
 	switch {
 	case err != nil:
@@ -173,6 +182,7 @@ func (s *Session) end(final *protocol.Error) {
 		e.putInput(in)
 	}
 	s.queue = s.queue[:0]
+	s.discharge(s.buffered)
 	if k := s.kv; k != nil {
 		s.kv, k.owner = nil, nil
 		if !s.running {
@@ -234,6 +244,8 @@ func (s *Session) deliverOne(out *output) bool {
 		s.cutOff(err)
 	}
 	s.active = e.cfg.Now()
+	s.discharge(out.cost)
+	out.shrink()
 	s.free = append(s.free, out)
 	s.schedule()
 	return true
@@ -252,6 +264,7 @@ func (s *Session) cutOff(err error) {
 		s.engine.putInput(in)
 	}
 	s.queue = s.queue[:0]
+	s.discharge(s.buffered)
 }
 
 func (s *Session) finalError() *protocol.Error {
