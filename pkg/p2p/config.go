@@ -25,6 +25,7 @@ type Config struct {
 	Swarm    string                // name, ≤ protocol.MaxSwarm bytes; "": [DefaultSwarm]
 	SwarmKey []byte                // shared secret of ≥ MinSwarmKey bytes; nil: the swarm has none
 	Open     bool                  // without a key: dial and accept public addresses too
+	Buffers  int64                 // bytes of receive buffers of all sessions and links; 0: by this machine's memory
 	Version  string                // build version in the user agent and Status; "": "dev"
 	Log      *zap.Logger           // nil: silent
 	Metrics  prometheus.Registerer // of libp2p's metrics; nil: none are kept
@@ -54,6 +55,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if n := len(c.SwarmKey); c.SwarmKey != nil && n < MinSwarmKey {
 		errs = append(errs, fmt.Errorf("swarm key of %d bytes: use at least %d random ones", n, MinSwarmKey))
+	}
+	if c.Buffers < 0 {
+		errs = append(errs, fmt.Errorf("%d bytes of receive buffers: want a positive number", c.Buffers))
 	}
 	if c.DialOnly && len(c.Listen) > 0 {
 		errs = append(errs, errors.New("listen addresses on a host that only dials: drop one of the two"))

@@ -73,7 +73,7 @@ func NewHost(cfg Config) (*Host, error) {
 
 // hostOptions names everything we rely on; libp2p.New adds only the peer store, dial ranker and DNS resolver.
 func hostOptions(cfg *Config) ([]libp2p.Option, error) {
-	rm, err := newResourceManager(cfg.Metrics != nil)
+	rm, err := newResourceManager(cfg.Metrics != nil, cfg.Buffers)
 	if err != nil {
 		return nil, fmt.Errorf("resource manager: %w", err)
 	}

@@ -30,6 +30,10 @@ const (
 	// minSessionMemory is for receive buffers of all sessions on a small machine; larger ones give an eighth of
 	// their memory. It is a bound, not a reservation: a decode step needs 64 KiB a stream.
 	minSessionMemory = 256 << 20
+
+	// controlMemory is what all other protocols have beside the sessions' buffers, where these are bounded by
+	// configuration: hundreds of requests at a time.
+	controlMemory = 4 << 20
 )
 
 // streamMemory is the most one stream can reserve: a frame of the largest size and its buffered reader.
@@ -40,12 +44,17 @@ type protocolLimit struct {
 	memory, peerMem int64
 }
 
-// newLimits derives the limits from this machine's memory.
-func newLimits() rcmgr.ConcreteLimitConfig {
+// newLimits derives the limits from the memory for the receive buffers of sessions and links; 0: from this machine's.
+func newLimits(buffers int64) rcmgr.ConcreteLimitConfig {
 	base := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&base)
 	scaled := base.AutoScale()
 	session := max(minSessionMemory, 2*streamMemory, int64(scaled.ToPartialLimitConfig().System.Memory))
+	service := 2 * session
+	windows := service // QUIC's, which the system and each peer are charged: they promise room and take it seldom
+	if buffers > 0 {
+		session, service = buffers, buffers+controlMemory
+	}
 
 	table := map[libp2pproto.ID]protocolLimit{
 		// Strangers come this far: a stream each, a kilobyte each.
@@ -57,14 +66,14 @@ func newLimits() rcmgr.ConcreteLimitConfig {
 		LinkProtocol:    {in: maxStreams, peerIn: maxPeerStreams, out: maxStreams, memory: session, peerMem: session},
 	}
 	// The connection manager trims above 256; the rest is room for strangers and for dials in progress.
-	total := resource(4*maxStreams, 4*maxStreams, 2*session)
+	total := resource(4*maxStreams, 4*maxStreams, windows+service)
 	total.ConnsInbound, total.ConnsOutbound, total.Conns = 384, 384, 512
-	perPeer := resource(4*maxPeerStreams, 4*maxPeerStreams, 2*session)
+	perPeer := resource(4*maxPeerStreams, 4*maxPeerStreams, windows+service)
 	partial := rcmgr.PartialLimitConfig{
 		System:       total,
 		PeerDefault:  perPeer,
-		Service:      map[string]rcmgr.ResourceLimits{serviceName: total},
-		ServicePeer:  map[string]rcmgr.ResourceLimits{serviceName: perPeer},
+		Service:      map[string]rcmgr.ResourceLimits{serviceName: resource(4*maxStreams, 4*maxStreams, service)},
+		ServicePeer:  map[string]rcmgr.ResourceLimits{serviceName: resource(4*maxPeerStreams, 4*maxPeerStreams, service)},
 		Protocol:     make(map[libp2pproto.ID]rcmgr.ResourceLimits, len(table)),
 		ProtocolPeer: make(map[libp2pproto.ID]rcmgr.ResourceLimits, len(table)),
 		Stream:       rcmgr.ResourceLimits{Memory: streamMemory},
@@ -85,7 +94,7 @@ func resource(in, out int, memory int64) rcmgr.ResourceLimits {
 
 // newResourceManager applies the limits, and bounds connections by address. libp2p allows 8 connections of one IPv4
 // address, 16 at once and one more every 5 s: too few for a home behind one address or a machine with many nodes.
-func newResourceManager(metrics bool) (network.ResourceManager, error) {
+func newResourceManager(metrics bool, buffers int64) (network.ResourceManager, error) {
 	unlimited := func(prefixes ...string) (limits []rcmgr.NetworkPrefixLimit, rates []rate.PrefixLimit) {
 		for _, s := range prefixes {
 			p := netip.MustParsePrefix(s)
@@ -114,5 +123,5 @@ func newResourceManager(metrics bool) (network.ResourceManager, error) {
 	if !metrics {
 		opts = append(opts, rcmgr.WithMetricsDisabled())
 	}
-	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(newLimits()), opts...)
+	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(newLimits(buffers)), opts...)
 }

@@ -23,7 +23,7 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 		SessionProtocol: {maxPeerStreams, keepBuffer},
 		LinkProtocol:    {maxPeerStreams, keepBuffer},
 	} {
-		rm, err := newResourceManager(false)
+		rm, err := newResourceManager(false, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,6 +56,45 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 		}
 		if err == nil {
 			t.Errorf("%s: one stream above %d is not refused", id, tt.streams)
+		}
+	}
+}
+
+// Sessions and links together get the bytes that a node gives them, whatever its machine has, and requests go on beside them.
+func TestLimitsBoundBuffers(t *testing.T) {
+	t.Parallel()
+	const buffers = 48 << 20
+	rm, err := newResourceManager(false, buffers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rm.Close()
+	stream := func(id libp2pproto.ID, n int) error {
+		s, err := rm.OpenStream(peer.ID("a peer"), network.DirInbound)
+		if err == nil {
+			err = s.SetProtocol(id)
+		}
+		if err == nil {
+			err = s.SetService(serviceName)
+		}
+		if err == nil {
+			err = s.ReserveMemory(n, network.ReservationPriorityAlways)
+		}
+		return err
+	}
+	for _, id := range []libp2pproto.ID{SessionProtocol, LinkProtocol} {
+		if err := stream(id, buffers/2); err != nil {
+			t.Errorf("%s: half of the buffers: %v", id, err)
+		}
+	}
+	for _, id := range []libp2pproto.ID{SessionProtocol, LinkProtocol} {
+		if err := stream(id, controlMemory+1); err == nil {
+			t.Errorf("%s: more than the buffers was reserved", id)
+		}
+	}
+	for range 16 {
+		if err := stream(StatusProtocol, controlFrame); err != nil {
+			t.Errorf("a status request while the buffers are full: %v", err)
 		}
 	}
 }
