@@ -35,9 +35,19 @@ type Acts struct {
 // sums is the number of integer sums of a block.
 const sums = 3
 
+// actBlocks is the number of blocks that there is room for.
+func actBlocks(maxRows, maxCols int) int {
+	return maxRows * ((maxCols + actBlock - 1) / actBlock)
+}
+
+// ActsBytes returns the memory that [NewActs] takes.
+func ActsBytes(maxRows, maxCols int) int64 {
+	return int64(actBlocks(maxRows, maxCols)) * (actBlock + 4 + 4 + 4*sums)
+}
+
 // NewActs allocates for up to maxRows rows of up to maxCols columns.
 func NewActs(maxRows, maxCols int) *Acts {
-	blocks := maxRows * ((maxCols + actBlock - 1) / actBlock)
+	blocks := actBlocks(maxRows, maxCols)
 	return &Acts{
 		maxRows: maxRows, maxCols: maxCols,
 		q: make([]int8, blocks*actBlock), d: make([]float32, blocks), s: make([]float32, blocks), sum: make([]int32, blocks*sums),

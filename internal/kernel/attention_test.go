@@ -124,10 +124,21 @@ func TestKVHeadBytes(t *testing.T) {
 	t.Parallel()
 	for _, typ := range []quant.Type{quant.F16, quant.F32} {
 		for _, n := range []int{0, 1, 16, 17} {
-			h := newKVHead(t, typ, n, 10)
-			want := int64(2*(len(h.k16)+len(h.v16)) + 4*(len(h.k32)+len(h.v32)))
-			if got := KVHeadBytes(typ, n, 10); got != want {
-				t.Errorf("%v, %d positions: %d bytes, has %d", typ, n, got, want)
+			var mem Memory
+			defer mem.Close()
+			if err := mem.Reserve(KVHeadBytes(typ, n, 10)); err != nil {
+				t.Fatal(err)
+			}
+			h, err := mem.NewKVHead(typ, n, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(mem.free) != 0 || len(mem.chunks) > 1 {
+				t.Errorf("%v, %d positions: %d chunks, %d of %d bytes left over", typ, n, len(mem.chunks), len(mem.free), KVHeadBytes(typ, n, 10))
+			}
+			heap := newKVHead(t, typ, n, 10)
+			if len(h.k16) != len(heap.k16) || len(h.v16) != len(heap.v16) || len(h.k32) != len(heap.k32) || len(h.v32) != len(heap.v32) {
+				t.Errorf("%v, %d positions: other lengths than in the heap", typ, n)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/shardnode/shardnode/internal/quant"
 )
@@ -22,28 +23,55 @@ type KVHead struct {
 
 // NewKVHead allocates for positions 0 to positions-1, stored as t: F16 or F32.
 func NewKVHead(t quant.Type, positions, headDim int) (*KVHead, error) {
+	return makeKVHead(nil, t, positions, headDim)
+}
+
+// NewKVHead allocates a [KVHead] in m.
+func (m *Memory) NewKVHead(t quant.Type, positions, headDim int) (*KVHead, error) {
+	return makeKVHead(m, t, positions, headDim)
+}
+
+func makeKVHead(mem *Memory, t quant.Type, positions, headDim int) (h *KVHead, err error) {
 	if positions < 0 || headDim <= 0 {
 		return nil, fmt.Errorf("KV head of %d positions and %d dimensions: neither can be less than that", positions, headDim)
 	}
-	h := &KVHead{positions: positions, headDim: headDim}
+	h = &KVHead{positions: positions, headDim: headDim}
 	switch keys, values := tiled(positions)*headDim, positions*headDim; t {
 	case quant.F16:
-		h.k16, h.v16 = make([]uint16, keys), make([]uint16, values)
+		if h.k16, err = numbers[uint16](mem, keys); err == nil {
+			h.v16, err = numbers[uint16](mem, values)
+		}
 	case quant.F32:
-		h.k32, h.v32 = make([]float32, keys), make([]float32, values)
+		if h.k32, err = numbers[float32](mem, keys); err == nil {
+			h.v32, err = numbers[float32](mem, values)
+		}
 	default:
 		return nil, fmt.Errorf("KV cache of type %v: use F16 or F32", t)
 	}
-	return h, nil
+	return h, err
 }
 
-// KVHeadBytes returns the memory that NewKVHead takes.
-func KVHeadBytes(t quant.Type, positions, headDim int) int64 {
-	n := (int64(tiled(positions)) + int64(positions)) * int64(headDim)
-	if t == quant.F16 {
-		return 2 * n
+// numbers returns n zeros in mem, or in the garbage collector's heap without one.
+func numbers[T uint16 | float32](mem *Memory, n int) ([]T, error) {
+	if mem == nil || n == 0 {
+		return make([]T, n), nil
 	}
-	return 4 * n
+	var zero T
+	b, err := mem.alloc(n * int(unsafe.Sizeof(zero)))
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), n), nil
+}
+
+// KVHeadBytes returns the memory that [Memory.NewKVHead] takes.
+func KVHeadBytes(t quant.Type, positions, headDim int) int64 {
+	size := int64(4)
+	if t == quant.F16 {
+		size = 2
+	}
+	size *= int64(headDim)
+	return MemoryBytes(int64(tiled(positions))*size) + MemoryBytes(int64(positions)*size)
 }
 
 // tiled rounds a number of positions up to whole tiles.

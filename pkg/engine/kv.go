@@ -44,5 +44,6 @@ func (k *kv) truncate(position uint32) error {
 // release frees k. e.mu is held and no step uses k.
 func (e *Engine) release(k *kv) {
 	e.kvUsed -= k.bytes
+	k.cache.Close()
 	k.cache, k.history, k.owner = nil, nil, nil
 }

@@ -53,7 +53,7 @@ func (m *Model) First() bool { return m.layers.From == 0 }
 // Last reports whether the range ends with the model's last layer: it has norm and head.
 func (m *Model) Last() bool { return m.layers.To == m.cfg.NLayers }
 
-// WeightBytes returns the bytes of the weights held, as they are in the file (or as F32 in the all-F32 mode).
+// WeightBytes returns the memory of the weights held, those of the embedding included that stay in the mapped file: what [PlanWeights] says.
 func (m *Model) WeightBytes() int64 { return m.bytes }
 
 // Numerics returns the numerics ID of a session with that wire type (docs/numerics.md).
@@ -71,5 +71,5 @@ func (m *Model) Numerics(wire protocol.DType) string {
 // Close ends the compute threads and gives the weights' memory back. The model must not be used any more.
 func (m *Model) Close() {
 	m.pool.Close()
-	_ = m.memory.Close() // unmapping what was mapped cannot fail, and nothing could be done
+	closeMemory(&m.memory)
 }

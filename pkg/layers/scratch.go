@@ -85,7 +85,7 @@ func (m *Model) begin() {
 		s.up = make([]float32, s.n*c.FFN)
 		s.cos = make([]float32, s.n*c.RopeDim/2)
 		s.sin = make([]float32, s.n*c.RopeDim/2)
-		s.acts = kernel.NewActs(2*s.n, max(c.Hidden, c.FFN, c.Heads*c.HeadDim))
+		s.acts = kernel.NewActs(2*s.n, actColumns(c))
 	}
 	// Room for all positions of the caches: decode must not allocate as it goes.
 	need := 0
@@ -99,6 +99,9 @@ func (m *Model) begin() {
 		}
 	}
 }
+
+// actColumns is the most columns that the activations of a product have.
+func actColumns(c *Config) int { return max(c.Hidden, c.FFN, c.Heads*c.HeadDim) }
 
 // layoutTiles cuts the rows where a session ends and into pieces.
 func (s *scratch) layoutTiles() {
