@@ -116,7 +116,7 @@ func (out *logitsOutput) local(args []string) error {
 	if len(ids) > cfg.Context {
 		return &pipeline.PromptTooLongError{Tokens: len(ids), Context: cfg.Context}
 	}
-	model, err := layers.Load(m.File, cfg, protocol.LayerRange{From: 0, To: cfg.NLayers}, layers.Options{F32: out.o.f32, Threads: max(1, out.o.threads)})
+	model, err := layers.LoadContext(out.cmd.Context(), m.File, cfg, protocol.LayerRange{From: 0, To: cfg.NLayers}, layers.Options{F32: out.o.f32, Threads: max(1, out.o.threads)})
 	if err != nil {
 		return err
 	}

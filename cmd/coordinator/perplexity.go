@@ -185,7 +185,7 @@ type scorer struct {
 	rows func(ctx context.Context, input []protocol.TokenID, first int, row func(int, []float32) error) error
 }
 
-func openLocalScorer(_ *cobra.Command, o *perplexityOptions, args []string) (*scorer, error) {
+func openLocalScorer(cmd *cobra.Command, o *perplexityOptions, args []string) (*scorer, error) {
 	file, err := openModel(args)
 	if err != nil {
 		return nil, err
@@ -200,7 +200,7 @@ func openLocalScorer(_ *cobra.Command, o *perplexityOptions, args []string) (*sc
 		file.Close()
 		return nil, err
 	}
-	model, err := layers.Load(file.File, cfg, protocol.LayerRange{From: 0, To: cfg.NLayers}, layers.Options{Threads: o.threads})
+	model, err := layers.LoadContext(cmd.Context(), file.File, cfg, protocol.LayerRange{From: 0, To: cfg.NLayers}, layers.Options{Threads: o.threads})
 	if err != nil {
 		file.Close()
 		return nil, err

@@ -91,9 +91,11 @@ func runBench(cmd *cobra.Command, o *benchOptions) error {
 	defer m.Close()
 	// As the daemon: one P more than compute threads.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.threads+1))
-	progress := newLoadProgress(os.Stderr)
-	r, err := bench.New(m.File, o.threads, progress.show)
-	progress.clear()
+	meter := cmdline.NewMeter(cmd.ErrOrStderr())
+	r, err := bench.New(cmd.Context(), m.File, o.threads, func(done, total int64) {
+		meter.Show("loading: %s of %s", cmdline.FormatBytes(done), cmdline.FormatBytes(total))
+	})
+	meter.Clear()
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ one other with --bootstrap; a node logs its own addresses at start. Then, from a
 
 Each flag can also be set by an environment variable: --swarm-key is SHARDNODE_SWARM_KEY.`
 
+// usualRows is what coordinators send at a time if they are not told otherwise.
+const usualRows = 64
+
 // options are the daemon's flags.
 type options struct {
 	layers      string
@@ -39,7 +42,9 @@ type options struct {
 	kv          string
 	context     int
 	maxSessions int
+	maxRows     int
 	kvBudget    cmdline.ByteSize
+	buffers     cmdline.ByteSize
 	memory      cmdline.ByteSize
 	dataDir     string
 	logLevel    string
@@ -71,7 +76,9 @@ func newRoot() *cobra.Command {
 	f.StringVar(&o.kv, "kv", "f16", "element type of the KV cache: f16 or f32")
 	f.IntVar(&o.context, "context", 0, "positions of one session at the most (default: the model's context)")
 	f.IntVar(&o.maxSessions, "max-sessions", 64, "sessions at the most")
+	f.IntVar(&o.maxRows, "max-rows", 512, "tokens of one step at the most: activations take memory for as many")
 	f.Var(&o.kvBudget, "kv-budget", "memory for all KV caches")
+	f.Var(&o.buffers, "buffer-budget", "memory for what is received, waits and is to be sent (default: what --max-sessions need)")
 	f.Var(&o.memory, "memory", "memory the node may take in all; a range that does not fit is refused (default: what is available)")
 	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -96,6 +103,8 @@ func (o *options) validate() error {
 		return cmdline.Usagef("--threads %d: want 1 to 1024", o.threads)
 	case o.maxSessions < 1:
 		return cmdline.Usagef("--max-sessions %d: want at least 1", o.maxSessions)
+	case o.maxRows < usualRows || o.maxRows > protocol.MaxRows:
+		return cmdline.Usagef("--max-rows %d: want %d, which coordinators send if not told otherwise, to %d", o.maxRows, usualRows, protocol.MaxRows)
 	case o.kvBudget < 1:
 		return cmdline.Usagef("--kv-budget %s: want a size above 0, for example 512MiB", o.kvBudget)
 	case o.context < 0:

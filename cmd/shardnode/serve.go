@@ -5,11 +5,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 
@@ -59,14 +59,22 @@ func serve(ctx context.Context, o *options) error {
 	}
 	defer model.Close()
 	cfg.File, cfg.ModelName = model.File, model.Name
-	log.Info("hashing the model (once per file)", zap.String("model", model.Name))
-	if cfg.Manifest, err = gguf.LoadManifest(model.File, model.Path, filepath.Join(dir.Path, "cache")); err != nil {
-		return err
+	progress := newProgress(os.Stderr, log)
+	cfg.Progress = progress.of("loading the layers")
+	cfg.Manifest, err = gguf.LoadManifest(ctx, model.File, model.Path, filepath.Join(dir.Path, "cache"), progress.of("hashing the model, once per file"))
+	var n *node.Node
+	if err == nil {
+		n, err = o.start(ctx, cfg, dir, log)
 	}
-	n, err := o.start(cfg, dir, log)
+	progress.clear()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		log.Info("stopped before serving")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
+	holdPlan(n, model.File, cfg.Manifest)
 	log.Info(startLine(cfg.Layers.String(), model.Name, n.Host().ID().String()), zap.String("model_id", protocol.ModelID(cfg.Manifest.ID()).String()), zap.String("cpu", kernel.Path()), zap.Int("threads", o.threads))
 	for _, a := range n.Host().Addrs() {
 		log.Info("listening", zap.String("addr", a.String()+"/p2p/"+n.Host().ID().String()))
@@ -79,6 +87,16 @@ func serve(ctx context.Context, o *options) error {
 	return err
 }
 
+// holdPlan keeps the process to the node's memory plan: garbage must not outgrow it, and what was needed to start goes back to the system.
+func holdPlan(n *node.Node, f *gguf.File, m *gguf.Manifest) {
+	// Vocabulary and merges, which take tens of megabytes, have been read for the last time.
+	f.Meta, m.Meta, m.Tensors = &gguf.Metadata{}, &gguf.Metadata{}, nil
+	debug.FreeOSMemory()
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(n.Plan().Heap())
+	}
+}
+
 func nodeHealth(n *node.Node) control.Health {
 	h := n.Health()
 	h.PID = os.Getpid()
@@ -88,7 +106,8 @@ func nodeHealth(n *node.Node) control.Health {
 // nodeConfig turns flags into the node's configuration, as far as they go.
 func (o *options) nodeConfig() (node.Config, error) {
 	cfg := node.Config{
-		Context: o.context, Threads: o.threads, MaxSessions: o.maxSessions, KVBudget: int64(o.kvBudget), Memory: int64(o.memory),
+		Context: o.context, Threads: o.threads, MaxSessions: o.maxSessions, MaxRows: o.maxRows,
+		KVBudget: int64(o.kvBudget), BufferBudget: int64(o.buffers), Memory: int64(o.memory),
 		Swarm: o.swarm, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS, Version: cmdline.ShortVersion(),
 	}
 	var err error
@@ -136,7 +155,7 @@ func (o *options) openDir(log *zap.Logger) (*statedir.Dir, error) {
 }
 
 // start loads the layers and listens, on the port of the last run if it is free.
-func (o *options) start(cfg node.Config, dir *statedir.Dir, log *zap.Logger) (*node.Node, error) {
+func (o *options) start(ctx context.Context, cfg node.Config, dir *statedir.Dir, log *zap.Logger) (*node.Node, error) {
 	var err error
 	if cfg.Key, err = dir.Identity(); err != nil {
 		return nil, err
@@ -149,8 +168,6 @@ func (o *options) start(cfg node.Config, dir *statedir.Dir, log *zap.Logger) (*n
 		}
 		cfg.RunDir = statedir.RunDir(root)
 	}
-	progress := newLoadProgress(os.Stderr)
-	cfg.Progress = progress.show
 	kept := 0
 	if len(cfg.Listen) == 0 {
 		if kept = dir.Port(); kept > 0 {
@@ -159,13 +176,11 @@ func (o *options) start(cfg node.Config, dir *statedir.Dir, log *zap.Logger) (*n
 			}
 		}
 	}
-	n, err := node.New(cfg)
-	progress.clear()
+	n, err := node.New(ctx, cfg)
 	if err != nil && kept > 0 && errors.Is(err, syscall.EADDRINUSE) {
 		log.Warn("the port of the last run is taken: choosing another", zap.Int("port", kept))
 		cfg.Listen = nil
-		n, err = node.New(cfg)
-		progress.clear()
+		n, err = node.New(ctx, cfg)
 	}
 	if err != nil {
 		return nil, err
@@ -190,32 +205,4 @@ func listenPort(n *node.Node) int {
 		}
 	}
 	return 0
-}
-
-// loadProgress shows on a terminal how far loading is.
-type loadProgress struct {
-	f    *os.File
-	last int64
-}
-
-func newLoadProgress(f *os.File) *loadProgress {
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		f = nil
-	}
-	return &loadProgress{f: f}
-}
-
-func (p *loadProgress) show(done, total int64) {
-	percent := done * 100 / max(1, total)
-	if p.f == nil || percent == p.last {
-		return
-	}
-	p.last = percent
-	fmt.Fprintf(p.f, "\rloading %s of %s (%d %%)", cmdline.FormatBytes(done), cmdline.FormatBytes(total), percent)
-}
-
-func (p *loadProgress) clear() {
-	if p.f != nil && p.last > 0 {
-		fmt.Fprint(p.f, "\r\x1b[K")
-	}
 }

@@ -75,7 +75,7 @@ func testRunner(t *testing.T, spec testmodel.Spec) *Runner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := New(f, 2, nil)
+	r, err := New(t.Context(), f, 2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,17 +35,22 @@ type Runner struct {
 	steps []layers.Step
 }
 
-// New loads the model. The file must stay open as long as the runner lives.
-func New(f *gguf.File, threads int, progress func(done, total int64)) (*Runner, error) {
+// New loads the model, until ctx ends. The file must stay open as long as the runner lives.
+func New(ctx context.Context, f *gguf.File, threads int, progress func(done, total int64)) (*Runner, error) {
 	cfg, err := layers.ParseConfig(f.Meta)
 	if err != nil {
 		return nil, err
 	}
-	m, err := layers.Load(f, cfg, protocol.LayerRange{From: 0, To: cfg.NLayers}, layers.Options{Threads: threads, Progress: progress})
+	all := protocol.LayerRange{From: 0, To: cfg.NLayers}
+	stream, err := layers.PlanBytes(f, cfg, all)
 	if err != nil {
 		return nil, err
 	}
-	r := &Runner{model: m, cfg: cfg, random: rand.New(rand.NewPCG(1, 2)), stream: m.WeightBytes()}
+	m, err := layers.LoadContext(ctx, f, cfg, all, layers.Options{Threads: threads, Progress: progress})
+	if err != nil {
+		return nil, err
+	}
+	r := &Runner{model: m, cfg: cfg, random: rand.New(rand.NewPCG(1, 2)), stream: stream}
 	// Of an embedding that is not the head too, a token reads one row.
 	if t, ok := f.Tensor("token_embd.weight"); ok {
 		if _, own := f.Tensor("output.weight"); own {
@@ -103,6 +108,9 @@ func (r *Runner) Run(ctx context.Context, t Test) (float64, error) {
 // reserve makes a cache with t.Depth tokens in it.
 func (r *Runner) reserve(t Test) error {
 	if r.deep == nil || r.deep.Positions() < t.positions() {
+		if r.deep != nil {
+			r.deep.Close()
+		}
 		r.deep, r.depth = r.model.NewCache(t.positions()), 0
 	}
 	if r.depth > t.Depth {

@@ -51,7 +51,7 @@ func TestFourNodesAcrossAWideNetwork(t *testing.T) {
 			if len(nodes) > 0 {
 				cfg.Bootstrap = []string{address(nodes[0])}
 			}
-			n, err := node.New(cfg)
+			n, err := node.New(t.Context(), cfg)
 			if err != nil {
 				t.Fatal(err)
 			}

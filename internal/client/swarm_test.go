@@ -50,7 +50,7 @@ func startNode(t *testing.T, layers string, change func(*node.Config)) (*node.No
 	if change != nil {
 		change(&cfg)
 	}
-	n, err := node.New(cfg)
+	n, err := node.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

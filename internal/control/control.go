@@ -40,6 +40,17 @@ type Health struct {
 	Version    string   `json:"version"`
 	PID        int      `json:"pid"`
 	Sessions   int      `json:"sessions"`
+	Memory     Memory   `json:"memory"`
+}
+
+// Memory is what a daemon holds at the most, in bytes, and how much of the KV caches is in use.
+type Memory struct {
+	Weights     int64 `json:"weights_bytes"`
+	KVBudget    int64 `json:"kv_budget_bytes"`
+	KVUsed      int64 `json:"kv_used_bytes"`
+	Activations int64 `json:"activation_bytes"`
+	Buffers     int64 `json:"buffer_bytes"`
+	Program     int64 `json:"program_bytes"`
 }
 
 // Serve answers on the socket in dir until ctx ends.

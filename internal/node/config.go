@@ -30,9 +30,11 @@ type Config struct {
 	Memory    int64               // bytes the node may take; 0: what the system says is available
 
 	// Sessions.
-	MaxSessions int           // 0: 64
-	KVBudget    int64         // bytes; 0: 1 GiB
-	Idle        time.Duration // 0: 10 minutes
+	MaxSessions  int           // 0: 64
+	MaxRows      int           // of one step; 0: 512
+	KVBudget     int64         // bytes; 0: 1 GiB
+	BufferBudget int64         // bytes of frames received, waiting and to be sent; 0: what MaxSessions with prompts under way need
+	Idle         time.Duration // 0: 10 minutes
 
 	// The swarm.
 	Key       crypto.PrivKey

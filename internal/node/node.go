@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/multiformats/go-multiaddr"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shardnode/shardnode/internal/cmdline"
 	"github.com/shardnode/shardnode/internal/control"
 	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/engine"
@@ -28,6 +30,7 @@ type Node struct {
 	cfg     Config
 	log     *zap.Logger
 	modelID protocol.ModelID
+	plan    *MemoryPlan
 	model   *layers.Model
 	engine  *engine.Engine
 	host    *p2p.Host
@@ -36,15 +39,12 @@ type Node struct {
 	ready atomic.Bool // advertised at least once
 }
 
-// New loads the layers and starts the host: the node listens when New returns, but answers only once Run runs.
-func New(cfg Config) (*Node, error) {
+// New loads the layers and starts the host: the node listens when New returns, but answers only once Run runs. It gives up, with ctx's error,
+// when ctx ends first.
+func New(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	if cfg.KV == 0 {
-		cfg.KV = protocol.F16
-	}
-	n := &Node{cfg: cfg, log: cfg.Log, modelID: protocol.ModelID(cfg.Manifest.ID())}
 	modelConfig, err := layers.ParseConfig(cfg.File.Meta)
 	if err != nil {
 		return nil, err
@@ -55,15 +55,16 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Context > 0 {
 		modelConfig.Context = min(modelConfig.Context, cfg.Context)
 	}
-	plan, err := planMemory(&cfg, modelConfig)
-	if err != nil {
+	cfg.setBudgets(modelConfig)
+	n := &Node{cfg: cfg, log: cfg.Log, modelID: protocol.ModelID(cfg.Manifest.ID())}
+	if n.plan, err = planMemory(&cfg, modelConfig); err != nil {
 		return nil, err
 	}
-	if err := plan.Check(); err != nil {
+	if err := n.plan.Check(); err != nil {
 		return nil, err
 	}
-	n.model, err = layers.Load(cfg.File, modelConfig, cfg.Layers, layers.Options{Threads: max(1, cfg.Threads), KV: cfg.KV, Progress: cfg.Progress})
-	if err != nil {
+	n.log.Info("memory plan", zap.String("total", cmdline.FormatBytes(n.plan.Total())), zap.Stringer("parts", n.plan))
+	if err := n.load(ctx, modelConfig); err != nil {
 		return nil, err
 	}
 	if err := n.connect(); err != nil {
@@ -71,6 +72,18 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// load makes the layers ready.
+func (n *Node) load(ctx context.Context, modelConfig *layers.Config) error {
+	began := time.Now()
+	var err error
+	n.model, err = layers.LoadContext(ctx, n.cfg.File, modelConfig, n.cfg.Layers, layers.Options{Threads: n.cfg.Threads, KV: n.cfg.KV, Progress: n.cfg.Progress})
+	if err != nil {
+		return err
+	}
+	n.log.Info("loaded", zap.String("weights", cmdline.FormatBytes(n.model.WeightBytes())), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
+	return nil
 }
 
 // connect makes host, engine and finder.
@@ -82,13 +95,14 @@ func (n *Node) connect() error {
 	var err error
 	n.host, err = p2p.NewHost(p2p.Config{
 		Key: n.cfg.Key, Listen: n.cfg.Listen, Swarm: n.cfg.Swarm, SwarmKey: n.cfg.SwarmKey, Open: n.cfg.Open,
-		Version: n.cfg.Version, Log: n.log, Options: options,
+		Version: n.cfg.Version, Log: n.log, Options: options, Buffers: n.cfg.BufferBudget / 3,
 	})
 	if err != nil {
 		return err
 	}
 	n.engine, err = engine.New(engine.Config{
-		Model: n.model, ModelID: n.modelID, Peer: n.host.ID().String(), MaxSessions: n.cfg.MaxSessions, KVBudget: n.cfg.KVBudget,
+		Model: n.model, ModelID: n.modelID, Peer: n.host.ID().String(), MaxSessions: n.cfg.MaxSessions, MaxRows: n.cfg.MaxRows,
+		KVBudget: n.cfg.KVBudget, BufferBudget: n.cfg.BufferBudget - n.cfg.BufferBudget/3,
 		Idle: n.cfg.Idle, StepCost: n.cfg.StepCost, Sleep: n.cfg.Sleep, Log: n.log,
 	})
 	if err != nil {
@@ -136,6 +150,9 @@ func (n *Node) Run(ctx context.Context) error {
 // Host returns the node's libp2p host.
 func (n *Node) Host() *p2p.Host { return n.host }
 
+// Plan returns what the node holds at the most.
+func (n *Node) Plan() *MemoryPlan { return n.plan }
+
 // Engine returns the node's engine.
 func (n *Node) Engine() *engine.Engine { return n.engine }
 
@@ -162,6 +179,10 @@ func (n *Node) Health() control.Health {
 	h := control.Health{
 		Ready: n.ready.Load(), Loaded: true, Advertised: n.ready.Load(), Peer: s.Peer, Model: s.ModelName, ModelID: s.Model.String(),
 		Layers: s.Layers.String(), Addrs: s.Addrs, Version: s.Version, Sessions: int(s.Sessions),
+		Memory: control.Memory{
+			Weights: n.plan.Weights, KVBudget: n.plan.KV, KVUsed: int64(s.KVUsed),
+			Activations: n.plan.Step, Buffers: n.plan.Buffers, Program: programBytes,
+		},
 	}
 	if !h.Advertised {
 		h.Reason = "the layer range is loaded but not advertised yet"

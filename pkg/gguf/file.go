@@ -76,8 +76,11 @@ func (f *File) Data(t *Tensor) []byte {
 
 // Release tells the system that the tensor's bytes are not needed for now, for example because they have been copied. They stay
 // readable: a mapped page is read from the file again.
-func (f *File) Release(t *Tensor) {
+func (f *File) Release(t *Tensor) { f.ReleasePart(t, 0, t.Size) }
+
+// ReleasePart is [File.Release] of the tensor's bytes from one to before another. Pages that are not whole in it stay.
+func (f *File) ReleasePart(t *Tensor, from, to uint64) {
 	if f.unmap != nil {
-		release(f.data, t.Offset, t.Offset+t.Size)
+		release(f.data, t.Offset+from, t.Offset+to)
 	}
 }

@@ -4,6 +4,7 @@ package gguf
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -40,11 +41,19 @@ func ofTheFile(key string) bool {
 
 // BuildManifest reads and hashes the whole file.
 func BuildManifest(f *File) (*Manifest, error) {
+	return BuildManifestContext(context.Background(), f, nil)
+}
+
+// BuildManifestContext is [BuildManifest] that stops when ctx ends, and tells progress, if it is not nil, how many bytes of all tensors
+// have been hashed. It calls progress from one goroutine at a time.
+func BuildManifestContext(ctx context.Context, f *File, progress func(done, total int64)) (*Manifest, error) {
 	m, err := describe(f)
 	if err != nil {
 		return nil, err
 	}
-	hashTensors(f, m.Tensors)
+	if err := hashTensors(ctx, f, m.Tensors, progress); err != nil {
+		return nil, err
+	}
 	m.Bytes, err = encodeManifest(m)
 	return m, err
 }
@@ -72,14 +81,19 @@ func describe(f *File) (*Manifest, error) {
 // hashers is how many tensors are hashed at once: enough to keep a disk busy.
 const hashers = 2
 
-func hashTensors(f *File, tensors []ManifestTensor) {
+// hashTensors sets the hashes of all tensors.
+func hashTensors(ctx context.Context, f *File, tensors []ManifestTensor, progress func(done, total int64)) error {
+	h := hashing{file: f, progress: progress}
+	for i := range f.Tensors {
+		h.total += int64(f.Tensors[i].Size)
+	}
 	next := make(chan *ManifestTensor)
 	var wg sync.WaitGroup
 	for range hashers {
 		wg.Go(func() {
 			for mt := range next {
 				t, _ := f.Tensor(mt.Name)
-				mt.SHA256 = f.hash(t)
+				mt.SHA256 = h.hash(ctx, t)
 			}
 		})
 	}
@@ -88,22 +102,41 @@ func hashTensors(f *File, tensors []ManifestTensor) {
 	}
 	close(next)
 	wg.Wait()
+	return ctx.Err()
 }
 
 // hashPiece is how much of a tensor is hashed before its pages are given back: hashing a file must not make it resident.
 const hashPiece = 4 << 20
 
-// hash returns the SHA-256 of a tensor's bytes.
-func (f *File) hash(t *Tensor) [sha256.Size]byte {
-	h := sha256.New()
-	for at := uint64(0); at < t.Size; at += hashPiece {
+// hashing is the hashing of a file's tensors.
+type hashing struct {
+	file     *File
+	total    int64
+	progress func(done, total int64) // nil: silent
+
+	mu   sync.Mutex
+	done int64 // guarded by mu
+}
+
+// hash returns the SHA-256 of a tensor's bytes, or anything once ctx has ended.
+func (h *hashing) hash(ctx context.Context, t *Tensor) [sha256.Size]byte {
+	f, sum := h.file, sha256.New()
+	for at := uint64(0); at < t.Size && ctx.Err() == nil; at += hashPiece {
 		end := min(at+hashPiece, t.Size)
-		h.Write(f.data[t.Offset+at : t.Offset+end])
-		if f.unmap != nil {
-			release(f.data, t.Offset+at, t.Offset+end)
-		}
+		sum.Write(f.data[t.Offset+at : t.Offset+end])
+		f.ReleasePart(t, at, end)
+		h.add(int64(end - at))
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return [sha256.Size]byte(sum.Sum(nil))
+}
+
+func (h *hashing) add(n int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done += n
+	if h.progress != nil {
+		h.progress(h.done, h.total)
+	}
 }
 
 // ParseManifest reads the canonical encoding. It is strict: encoding the result gives the same bytes.

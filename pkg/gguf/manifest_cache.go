@@ -4,6 +4,7 @@ package gguf
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,12 +16,12 @@ import (
 // maxCached bounds a cache file: a manifest with a large vocabulary takes some 10 MB.
 const maxCached = 256 << 20
 
-// LoadManifest is [BuildManifest] with a cache in cacheDir, keyed by the path made absolute and by the size and modification time that
+// LoadManifest is [BuildManifestContext] with a cache in cacheDir, keyed by the path made absolute and by the size and modification time that
 // the file had when it was opened. A cache that is damaged, describes another file or cannot be written is as none. A file in memory,
-// or cacheDir "", has no cache.
-func LoadManifest(f *File, path, cacheDir string) (*Manifest, error) {
+// or cacheDir "", has no cache. What is in the cache is not hashed, and progress is not called.
+func LoadManifest(ctx context.Context, f *File, path, cacheDir string, progress func(done, total int64)) (*Manifest, error) {
 	if path == "" || cacheDir == "" || f.info == nil {
-		return BuildManifest(f)
+		return BuildManifestContext(ctx, f, progress)
 	}
 	cached, err := cacheFile(path, f.info, cacheDir)
 	if err != nil {
@@ -29,7 +30,7 @@ func LoadManifest(f *File, path, cacheDir string) (*Manifest, error) {
 	if m, err := readCached(cached); err == nil && describes(m, f) {
 		return m, nil
 	}
-	m, err := BuildManifest(f)
+	m, err := BuildManifestContext(ctx, f, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func modelFile(t *testing.T, path string, b byte) *File {
 
 func loaded(t *testing.T, f *File, path, dir string) *Manifest {
 	t.Helper()
-	m, err := LoadManifest(f, path, dir)
+	m, err := LoadManifest(t.Context(), f, path, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,12 @@ package gguf
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -149,5 +153,46 @@ func TestParseManifestRefuses(t *testing.T) {
 		if _, err := ParseManifest(b); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
+	}
+}
+
+// Hashing tells how far it is, and ends between two pieces of a tensor when it is told to; nothing of it is kept then.
+func TestBuildManifestStops(t *testing.T) {
+	t.Parallel()
+	const pieces = 5
+	path, cache := filepath.Join(t.TempDir(), "m.gguf"), t.TempDir()
+	data := written(t, &Metadata{}, []TensorData{
+		{"n", quant.F32, []uint64{1}, make([]byte, 4)},
+		{"w", quant.F32, []uint64{hashPiece / 4, pieces}, make([]byte, pieces*hashPiece)},
+	})
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var seen []int64
+	_, err = LoadManifest(ctx, f, path, cache, func(done, total int64) {
+		if total != 4+pieces*hashPiece {
+			t.Errorf("%d bytes in all", total)
+		}
+		if seen = append(seen, done); done > 2*hashPiece {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || len(seen) >= 1+pieces || len(cachedFiles(t, cache)) > 0 {
+		t.Errorf("stopped after 3 of 6 pieces: error %v, progress %d, cache %q", err, seen, cachedFiles(t, cache))
+	}
+	seen = nil
+	m, err := LoadManifest(t.Context(), f, path, cache, func(done, _ int64) { seen = append(seen, done) })
+	if err != nil || m.ID() != built(t, f).ID() || len(seen) != 1+pieces || seen[pieces] != 4+pieces*hashPiece || !slices.IsSorted(seen) {
+		t.Errorf("error %v, progress %d", err, seen)
+	}
+	seen = nil
+	if _, err := LoadManifest(t.Context(), f, path, cache, func(done, _ int64) { seen = append(seen, done) }); err != nil || seen != nil {
+		t.Errorf("from the cache: error %v, progress %d", err, seen)
 	}
 }

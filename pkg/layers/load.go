@@ -3,6 +3,7 @@
 package layers
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -16,13 +17,39 @@ import (
 )
 
 // Load makes a range of layers ready. Matrices refer to the file's bytes, which must stay mapped as long as the model lives, or are
-// copies of them: as the processor's kernels want them, or as F32. The pages of what was copied are given back; tensors of other layers are
-// never touched.
+// copies of them: as the processor's kernels want them, or as F32. The pages of what was copied are given back as loading goes on, so
+// that the range never is in memory twice; tensors of other layers are never touched.
 func Load(f *gguf.File, cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
-	total, err := PlanBytes(f, cfg, r)
+	return LoadContext(context.Background(), f, cfg, r, opt)
+}
+
+// LoadContext is [Load] that stops soon after ctx ends.
+func LoadContext(ctx context.Context, f *gguf.File, cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
+	plan, err := planLoad(f, cfg, r, opt)
 	if err != nil {
 		return nil, err
 	}
+	m, err := newModel(cfg, r, opt)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{file: f, f32: opt.F32, progress: opt.Progress, total: plan.total, stopped: ctx.Err, pool: m.pool, memory: &m.memory}
+	if l.err = m.memory.Reserve(plan.packed); l.err == nil {
+		m.load(l)
+	}
+	if l.err != nil {
+		m.Close()
+		return nil, fmt.Errorf("load layers %s: %w", r, l.err)
+	}
+	for _, t := range l.copied { // a fault near a tensor may have mapped parts of it again
+		f.Release(t)
+	}
+	m.bytes = l.held
+	return m, nil
+}
+
+// newModel returns a model without weights.
+func newModel(cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
 	m := &Model{cfg: *cfg, layers: r, f32: opt.F32, now: opt.Now, scale: float32(1 / math.Sqrt(float64(cfg.HeadDim)))}
 	if m.now == nil {
 		m.now = time.Now
@@ -40,18 +67,7 @@ func Load(f *gguf.File, cfg *Config, r protocol.LayerRange, opt Options) (*Model
 	if _, err := kernel.NewKVHead(m.kvType, 1, cfg.HeadDim); err != nil {
 		return nil, fmt.Errorf("load layers %s: %w", r, err)
 	}
-	l := &loader{file: f, f32: opt.F32, progress: opt.Progress, total: total, mapped: map[string]bool{}}
 	m.pool = kernel.NewPool(max(1, opt.Threads))
-	l.pool, l.memory = m.pool, &m.memory
-	m.load(l)
-	if l.err != nil {
-		m.Close()
-		return nil, fmt.Errorf("load layers %s: %w", r, l.err)
-	}
-	for _, t := range l.copied { // a fault near a tensor may have mapped parts of it again
-		f.Release(t)
-	}
-	m.bytes = l.held
 	m.newScratch()
 	return m, nil
 }
@@ -73,7 +89,7 @@ func (m *Model) load(l *loader) {
 	if _, ok := l.file.Tensor(ropeFactors); ok {
 		factors = l.vector(ropeFactors, c.RopeDim/2)
 	}
-	if l.err == nil {
+	if l.err == nil && !l.planning {
 		m.rope, l.err = kernel.NewRope(c.RopeDim, c.RopeBase, factors, c.RopeScale)
 	}
 }
@@ -94,16 +110,20 @@ func (l *loader) llamaBlock(c *Config, i int) llamaWeights {
 	}
 }
 
-// loader takes tensors from a file and keeps the first error.
+// loader takes tensors from a file and keeps the first error. Planning, it only adds up what loading will take.
 type loader struct {
 	file     *gguf.File
 	f32      bool
+	planning bool
 	pool     *kernel.Pool
 	memory   *kernel.Memory // of packed matrices
+	stopped  func() error   // returns why loading is to stop; nil when planning
 	progress func(done, total int64)
-	mapped   map[string]bool // tensors that the embedding refers to
+
+	embedded string // the tensor that the embedding refers to
 	copied   []*gguf.Tensor
-	held     int64 // bytes of weights, mapped or copied
+	held     int64 // bytes of weights, mapped or in memory of their own
+	packed   int64 // of them in the packed matrices' memory
 	read     int64 // bytes of the file made ready
 	total    int64
 	err      error
@@ -111,6 +131,9 @@ type loader struct {
 
 // tensor finds a tensor of the given shape, in GGUF's order: the row length first.
 func (l *loader) tensor(name string, want ...int) *gguf.Tensor {
+	if l.err == nil && l.stopped != nil {
+		l.err = l.stopped()
+	}
 	if l.err != nil {
 		return nil
 	}
@@ -146,39 +169,81 @@ func shape[T uint64 | int](dims []T) string {
 func (l *loader) embedding(name string, rows, cols int) *kernel.Matrix {
 	t, m := l.original(name, rows, cols)
 	if m != nil {
-		l.mapped[name] = true
-		l.count(t, int64(t.Size))
+		l.embedded = name
+		l.held += int64(t.Size)
+		l.made(int64(t.Size))
 	}
 	return m
 }
 
 // matrix is a factor of matrix products.
 func (l *loader) matrix(name string, rows, cols int) *kernel.Matrix {
-	t, file := l.original(name, rows, cols)
-	if file == nil {
+	t, m := l.original(name, rows, cols)
+	if m == nil {
 		return nil
 	}
-	m := file
-	if l.f32 {
-		m = file.Dequantized()
+	shared := name == l.embedded // the file's bytes have been counted, and stay mapped
+	typ, held := t.Type, int64(t.Size)
+	if l.f32 && typ != quant.F32 {
+		typ, held, shared = quant.F32, int64(4*rows*cols), false
 	}
-	held := m.Bytes()
-	packed, err := l.pool.Pack(m, l.memory)
+	packed, err := kernel.PackedBytes(typ, rows, cols)
 	if err != nil {
 		l.err = fmt.Errorf("tensor %q: %w", name, err)
 		return nil
 	}
 	switch {
-	case !l.mapped[name]:
-		if packed != file {
-			l.file.Release(t) // at once, so that two copies of the range never are in memory
-			l.copied = append(l.copied, t)
-		}
-		l.count(t, held)
-	case l.f32: // read and counted as the embedding
+	case packed > 0:
+		l.held += packed
+		l.packed += kernel.MemoryBytes(packed)
+	case !shared:
 		l.held += held
 	}
+	if l.planning {
+		return nil
+	}
+	return l.ready(t, m)
+}
+
+// ready returns a matrix as products want it.
+func (l *loader) ready(t *gguf.Tensor, original *kernel.Matrix) *kernel.Matrix {
+	m := original
+	if l.f32 {
+		m = original.Dequantized()
+	}
+	packed, err := l.pool.NewPacked(m, l.memory)
+	if err != nil {
+		l.err = fmt.Errorf("tensor %q: %w", t.Name, err)
+		return nil
+	}
+	if packed != m {
+		l.pack(t, packed, m)
+	} else if t.Name != l.embedded {
+		l.made(int64(t.Size))
+	}
+	if packed != original { // of an embedding, the pages of the tokens met come back
+		l.copied = append(l.copied, t)
+		l.file.Release(t)
+	}
 	return packed
+}
+
+// packPiece is about how many bytes of a tensor are packed before their pages are given back.
+const packPiece = 16 << 20
+
+// pack repacks m, which is the tensor t or a copy of it.
+func (l *loader) pack(t *gguf.Tensor, packed, m *kernel.Matrix) {
+	row := int(t.Size) / m.Rows
+	step := max(1, packPiece/row/kernel.PackRowsStep) * kernel.PackRowsStep
+	for from := 0; from < m.Rows && l.err == nil; from += step {
+		to := min(from+step, m.Rows)
+		l.pool.PackRows(packed, m, from, to)
+		l.file.ReleasePart(t, uint64(from*row), uint64(to*row))
+		if t.Name != l.embedded {
+			l.made(int64((to - from) * row))
+		}
+		l.err = l.stopped()
+	}
 }
 
 // original is the matrix as the file has it.
@@ -200,19 +265,22 @@ func (l *loader) vector(name string, n int) []float32 {
 	if t == nil {
 		return nil
 	}
+	l.held += int64(4 * n)
+	if l.planning {
+		return nil
+	}
 	v := make([]float32, n)
 	if err := quant.Dequantize(t.Type, v, l.file.Data(t)); err != nil {
 		l.err = fmt.Errorf("tensor %q: %w", name, err)
 		return nil
 	}
-	l.count(t, int64(4*n))
+	l.made(int64(t.Size))
 	return v
 }
 
-// count notes a tensor of which so many bytes are held.
-func (l *loader) count(t *gguf.Tensor, held int64) {
-	l.held += held
-	l.read += int64(t.Size)
+// made notes that so many bytes of the file are ready.
+func (l *loader) made(n int64) {
+	l.read += n
 	if l.progress != nil {
 		l.progress(l.read, l.total)
 	}

@@ -49,8 +49,8 @@ func RequiredTensors(f *gguf.File, cfg *Config, r protocol.LayerRange) []string 
 	return names
 }
 
-// PlanBytes returns the bytes of the file that a range holds: its resident memory at the most, as long as it is not loaded in the all-F32
-// mode. A missing tensor, or one that the architecture has no place for, is an error that names it.
+// PlanBytes returns the bytes of the file that loading a range makes ready. A missing tensor, or one that the architecture has no place for,
+// is an error that names it.
 func PlanBytes(f *gguf.File, cfg *Config, r protocol.LayerRange) (int64, error) {
 	if !r.Valid(cfg.NLayers) {
 		return 0, fmt.Errorf("layers %s: the model has %d layers, 0-%d", r, cfg.NLayers, cfg.NLayers-1)
