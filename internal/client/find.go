@@ -159,8 +159,8 @@ func route(d *discovery.Directory, m discovery.Model, s Selector) (*Target, erro
 		}
 		return t, nil
 	}
-	if first != nil && len(placement.Missing(d.Candidates(m.ID, ""), m.NLayers)) == 0 {
-		first = fmt.Errorf("all layers are served, but not all with the same numerics (%s): start every node with the same --kv", strings.Join(offered(d, m.ID, s), ", "))
+	if ids := offered(d, m.ID, s); len(ids) > 1 && len(placement.Missing(d.Candidates(m.ID, ""), m.NLayers)) == 0 {
+		first = fmt.Errorf("all layers are served, but not all with the same numerics (%s): start every node with the same --kv", strings.Join(ids, ", "))
 	}
 	if first == nil {
 		first = fmt.Errorf("no node offers a KV cache of %s with hidden states of %s", orAny(s.KV), s.Wire)

@@ -20,6 +20,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/shardnode/shardnode/internal/kernel"
 )
 
 var update = flag.Bool("update", false, "rewrite the texts in the scripts that differ from what the programs print")
@@ -59,6 +61,24 @@ func build(dir string) error {
 	return nil
 }
 
+// commands are what scripts have beside testscript's own.
+var commands = map[string]func(*testscript.TestScript, bool, []string){
+	"await":  cmdAwait,
+	"ends":   cmdEnds,
+	"exits":  cmdExits,
+	"json":   cmdJSON,
+	"keys":   cmdKeys,
+	"model":  cmdModel,
+	"node":   cmdNode,
+	"nodes":  cmdNodes,
+	"occupy": cmdOccupy,
+	"setenv": cmdSetenv,
+	"signal": cmdSignal,
+	"start":  cmdStart,
+	"halt":   cmdHalt,
+	"until":  cmdUntil,
+}
+
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -68,29 +88,38 @@ func TestScripts(t *testing.T) {
 		Setup:               setup,
 		RequireExplicitExec: true,
 		Condition:           condition,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await":  cmdAwait,
-			"ends":   cmdEnds,
-			"exits":  cmdExits,
-			"json":   cmdJSON,
-			"keys":   cmdKeys,
-			"model":  cmdModel,
-			"node":   cmdNode,
-			"nodes":  cmdNodes,
-			"occupy": cmdOccupy,
-			"setenv": cmdSetenv,
-			"signal": cmdSignal,
-			"start":  cmdStart,
-			"stop":   cmdStop,
-			"until":  cmdUntil,
-		},
+		Cmds:                commands,
 	})
 }
 
-// condition knows [hup]: SIGHUP reaches the programs. Under nohup it does not, and they inherit that.
+// TestCommandsAreOurs: a command by the name of one of testscript's own would never be called, and one called stop ends a script.
+func TestCommandsAreOurs(t *testing.T) {
+	t.Parallel()
+	for name := range commands {
+		t.Run(name, func(t *testing.T) {
+			dir, called := t.TempDir(), false
+			if err := os.WriteFile(filepath.Join(dir, "script.txt"), []byte(name+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			record := func(*testscript.TestScript, bool, []string) { called = true }
+			t.Run("script", func(t *testing.T) {
+				testscript.Run(t, testscript.Params{Dir: dir, Cmds: map[string]func(*testscript.TestScript, bool, []string){name: record}})
+			})
+			if !called {
+				t.Error("testscript has a command of this name")
+			}
+		})
+	}
+}
+
+// condition knows [hup]: SIGHUP reaches the programs; under nohup it does not, and they inherit that. And [packs]: the nodes' processor
+// wants weights packed.
 func condition(name string) (bool, error) {
-	if name == "hup" {
+	switch name {
+	case "hup":
 		return !signal.Ignored(syscall.SIGHUP), nil
+	case "packs":
+		return kernel.Path() != "generic", nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }
@@ -98,7 +127,7 @@ func condition(name string) (bool, error) {
 // inherited are the variables that background programs get from the script.
 var inherited = []string{
 	"PATH", "HOME", "TMPDIR", "XDG_STATE_HOME",
-	"SHARDNODE_SWARM", "SHARDNODE_SWARM_KEY", "SHARDNODE_THREADS", "COORDINATOR_SWARM", "COORDINATOR_SWARM_KEY", "COORDINATOR_WAIT",
+	"SHARDNODE_SWARM", "SHARDNODE_SWARM_KEY", "SHARDNODE_THREADS", "SHARDNODE_CPU", "COORDINATOR_SWARM", "COORDINATOR_SWARM_KEY", "COORDINATOR_WAIT",
 }
 
 // setup gives a script its state directory, $STATE, and its swarm, $SWARM.

@@ -218,10 +218,10 @@ func cmdEnds(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// stop [NAME...]
+// halt [NAME...]
 // The processes, or all nodes, end with exit code 0 at SIGTERM.
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg, "stop [NAME...]")
+func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg, "halt [NAME...]")
 	p := background(ts)
 	var procs []*process
 	for _, name := range args {
