@@ -47,6 +47,7 @@ type options struct {
 	buffers     cmdline.ByteSize
 	memory      cmdline.ByteSize
 	dataDir     string
+	packCache   bool
 	logLevel    string
 	logJSON     bool
 }
@@ -81,6 +82,7 @@ func newRoot() *cobra.Command {
 	f.Var(&o.buffers, "buffer-budget", "memory for what is received, waits and is to be sent (default: what --max-sessions need)")
 	f.Var(&o.memory, "memory", "memory the node may take in all; a range that does not fit is refused (default: what is available)")
 	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
+	f.BoolVar(&o.packCache, "pack-cache", false, "keep the weights in the data directory as this processor wants them: a faster start for as much disk as the range takes")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")
 	cmd.AddCommand(newBench(), newHealth())

@@ -161,6 +161,9 @@ func (o *options) start(ctx context.Context, cfg node.Config, dir *statedir.Dir,
 		return nil, err
 	}
 	cfg.CachePath = dir.File("peers-" + url.PathEscape(o.swarm) + ".json")
+	if o.packCache {
+		cfg.PanelPath = dir.File("weights.packed")
+	}
 	if !o.noMDNS {
 		root, err := statedir.Root()
 		if err != nil {

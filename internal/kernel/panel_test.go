@@ -230,3 +230,34 @@ func TestMemory(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Panels made by one pool can be used by another where the fingerprints are the same, and only there.
+func TestPanelLayout(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(15, 15))
+	matrices := make([]*Matrix, len(allTypes))
+	for i, typ := range allTypes {
+		matrices[i] = wildMatrix(t, rng, typ, 70, 768)
+	}
+	fingerprint := func(which path) (layout [32]byte, panels []byte) {
+		a, b := newPool(1, which), newPool(3, which)
+		defer a.Close()
+		defer b.Close()
+		if a.PanelLayout() != b.PanelLayout() {
+			t.Errorf("%s: the fingerprint depends on the number of threads", which)
+		}
+		for _, m := range matrices {
+			panels = append(panels, packed(t, a, m).Panels()...)
+		}
+		return a.PanelLayout(), panels
+	}
+	for _, x := range supported() {
+		for _, y := range supported() {
+			layoutX, panelsX := fingerprint(x)
+			layoutY, panelsY := fingerprint(y)
+			if (layoutX == layoutY) != bytes.Equal(panelsX, panelsY) {
+				t.Errorf("%s and %s: same fingerprint %v, same panels %v", x, y, layoutX == layoutY, bytes.Equal(panelsX, panelsY))
+			}
+		}
+	}
+}

@@ -48,6 +48,8 @@ type Config struct {
 	CachePath string // peers cache file; "": none
 	RunDir    string // local rendezvous directory; "": none
 
+	PanelPath string // file of packed weights, for a faster start; "": none
+
 	Version  string
 	Progress func(done, total int64) // of loading; nil: silent
 	Log      *zap.Logger             // nil: silent

@@ -35,6 +35,7 @@ type Node struct {
 	engine  *engine.Engine
 	host    *p2p.Host
 	finder  *discovery.Finder
+	keep    bool // packed weights are to be written for the next start
 
 	ready atomic.Bool // advertised at least once
 }
@@ -77,12 +78,22 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 // load makes the layers ready.
 func (n *Node) load(ctx context.Context, modelConfig *layers.Config) error {
 	began := time.Now()
+	opt := layers.Options{Threads: n.cfg.Threads, KV: n.cfg.KV, Progress: n.cfg.Progress}
+	if n.cfg.PanelPath != "" {
+		panels, file := n.openPanels()
+		defer file.Close()
+		opt.Panels = panels
+	}
 	var err error
-	n.model, err = layers.LoadContext(ctx, n.cfg.File, modelConfig, n.cfg.Layers, layers.Options{Threads: n.cfg.Threads, KV: n.cfg.KV, Progress: n.cfg.Progress})
-	if err != nil {
+	if n.model, err = layers.LoadContext(ctx, n.cfg.File, modelConfig, n.cfg.Layers, opt); err != nil {
 		return err
 	}
-	n.log.Info("loaded", zap.String("weights", cmdline.FormatBytes(n.model.WeightBytes())), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
+	from := "the model"
+	if opt.Panels != nil && n.model.PanelBytes() > 0 && n.model.PanelsErr() == nil {
+		from = "packed weights of an earlier start"
+	}
+	n.log.Info("loaded", zap.String("weights", cmdline.FormatBytes(n.model.WeightBytes())), zap.String("from", from), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
+	n.keep = n.cfg.PanelPath != "" && n.tellPanels(opt.Panels != nil)
 	return nil
 }
 
@@ -134,6 +145,9 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return n.finder.Advertise(groupCtx, n.Status, func() { n.ready.Store(true) })
 	})
+	if n.keep {
+		group.Go(func() error { n.keepPanels(groupCtx); return nil })
+	}
 	err := group.Wait()
 	n.ready.Store(false)
 	n.engine.Drain()

@@ -34,6 +34,9 @@ func LoadContext(ctx context.Context, f *gguf.File, cfg *Config, r protocol.Laye
 		return nil, err
 	}
 	l := &loader{file: f, f32: opt.F32, progress: opt.Progress, total: plan.total, stopped: ctx.Err, pool: m.pool, memory: &m.memory}
+	if opt.Panels != nil && len(plan.matrices) > 0 {
+		l.panels, m.panelsErr = newPanelFile(opt.Panels.Model, m.pool.PanelLayout(), r, plan.matrices).open(opt.Panels)
+	}
 	if l.err = m.memory.Reserve(plan.packed); l.err == nil {
 		m.load(l)
 	}
@@ -44,7 +47,10 @@ func LoadContext(ctx context.Context, f *gguf.File, cfg *Config, r protocol.Laye
 	for _, t := range l.copied { // a fault near a tensor may have mapped parts of it again
 		f.Release(t)
 	}
-	m.bytes = l.held
+	m.bytes, m.packed = l.held, l.matrices
+	if l.panelsErr != nil {
+		m.panelsErr = l.panelsErr
+	}
 	return m, nil
 }
 
@@ -119,6 +125,10 @@ type loader struct {
 	memory   *kernel.Memory // of packed matrices
 	stopped  func() error   // returns why loading is to stop; nil when planning
 	progress func(done, total int64)
+
+	panels    *panelReader // nil: pack
+	panelsErr error        // why panels are not read any more
+	matrices  []panelMatrix
 
 	embedded string // the tensor that the embedding refers to
 	copied   []*gguf.Tensor
@@ -196,6 +206,7 @@ func (l *loader) matrix(name string, rows, cols int) *kernel.Matrix {
 	case packed > 0:
 		l.held += packed
 		l.packed += kernel.MemoryBytes(packed)
+		l.matrices = append(l.matrices, panelMatrix{name: name, typ: typ, rows: rows, cols: cols, bytes: packed})
 	case !shared:
 		l.held += held
 	}
@@ -212,13 +223,16 @@ func (l *loader) ready(t *gguf.Tensor, original *kernel.Matrix) *kernel.Matrix {
 		m = original.Dequantized()
 	}
 	packed, err := l.pool.NewPacked(m, l.memory)
-	if err != nil {
+	switch {
+	case err != nil:
 		l.err = fmt.Errorf("tensor %q: %w", t.Name, err)
 		return nil
-	}
-	if packed != m {
-		l.pack(t, packed, m)
-	} else if t.Name != l.embedded {
+	case packed != m:
+		if !l.unpacked(t, packed) {
+			l.pack(t, packed, m)
+		}
+		l.matrices[len(l.matrices)-1].matrix = packed
+	case t.Name != l.embedded:
 		l.made(int64(t.Size))
 	}
 	if packed != original { // of an embedding, the pages of the tokens met come back
@@ -226,6 +240,27 @@ func (l *loader) ready(t *gguf.Tensor, original *kernel.Matrix) *kernel.Matrix {
 		l.file.Release(t)
 	}
 	return packed
+}
+
+// unpacked fills a matrix from the panel file. It reports whether that is done, or loading has stopped; from the first panels that are
+// not right on, matrices are packed.
+func (l *loader) unpacked(t *gguf.Tensor, packed *kernel.Matrix) bool {
+	if l.panels == nil {
+		return false
+	}
+	err := l.panels.read(l.pool, packed.Panels(), l.stopped)
+	if l.err = l.stopped(); l.err != nil {
+		return true
+	}
+	if err != nil {
+		clear(packed.Panels()) // packing leaves out rows that only fill a panel up
+		l.panels, l.panelsErr = nil, err
+		return false
+	}
+	if t.Name != l.embedded {
+		l.made(int64(t.Size))
+	}
+	return true
 }
 
 // packPiece is about how many bytes of a tensor are packed before their pages are given back.

@@ -17,6 +17,7 @@ type Options struct {
 	KV       protocol.DType          // element type of the KV cache; 0: f16 (f32 in the all-F32 mode)
 	Now      func() time.Time        // clock of Output.Processing; nil: time.Now
 	Progress func(done, total int64) // bytes of the file made ready; nil: silent
+	Panels   *Panels                 // packed weights of an earlier run, read in place of packing if they are what it would make; nil: none
 }
 
 // Model is one range of a model's layers, ready to run.
@@ -35,6 +36,8 @@ type Model struct {
 	norm      []float32      // [hidden]; last range only
 	head      *kernel.Matrix // [vocab][hidden]; last range only, the embedding where tied
 	bytes     int64          // of weights held
+	packed    []panelMatrix  // matrices in panels, in the order of loading
+	panelsErr error          // why the panels given were not used
 
 	pool    *kernel.Pool
 	memory  kernel.Memory // of packed weights
