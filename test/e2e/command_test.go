@@ -5,6 +5,8 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"net"
 	"os"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/shardnode/shardnode/internal/quant"
 	"github.com/shardnode/shardnode/models"
 	"github.com/shardnode/shardnode/pkg/gguf"
 )
@@ -128,6 +131,21 @@ func flipLastWeight(ts *testscript.TestScript, data []byte) {
 	}
 	b := f.Data(last)
 	b[len(b)-1] ^= 1
+}
+
+// sparse MIB FILE
+// It writes a file with one tensor of so many MiB, all zeros, that takes no room on disk.
+func cmdSparse(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "sparse MIB FILE")
+	mib, err := strconv.ParseUint(args[0], 10, 20)
+	ts.Check(err)
+	var file bytes.Buffer
+	ts.Check(gguf.Write(&file, &gguf.Metadata{}, []gguf.TensorData{{Name: "w", Type: quant.F32, Dims: []uint64{8}, Data: make([]byte, 32)}}))
+	number := func(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
+	raw := bytes.Replace(file.Bytes(), number(8), number(mib<<18), 1)
+	path := ts.MkAbs(args[1])
+	ts.Check(os.WriteFile(path, raw, 0o600))
+	ts.Check(os.Truncate(path, int64(len(raw))-32+int64(mib)<<20))
 }
 
 // occupy VAR [PORT]

@@ -74,6 +74,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"occupy": cmdOccupy,
 	"setenv": cmdSetenv,
 	"signal": cmdSignal,
+	"sparse": cmdSparse,
 	"start":  cmdStart,
 	"halt":   cmdHalt,
 	"until":  cmdUntil,
