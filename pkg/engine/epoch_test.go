@@ -84,8 +84,7 @@ func TestReopenKeepsRowsOnlyIfTheyFit(t *testing.T) {
 		{"more than there is", func(o *protocol.Open) { o.Positions = 40 }, 0, protocol.CodeBusy},
 		{"same epoch", func(o *protocol.Open) { o.Epoch = 1 }, 0, protocol.CodeStaleEpoch},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(c.name, func(t *testing.T) { // one after the other: they share the model
 			e := start(t, m, func(cfg *engine.Config) { cfg.KVBudget, cfg.MaxSessions = m.KVBytes(20), 1 })
 			rs := ranges(3)
 			o := openFrame(m, 1, protocol.F32, rs, 0, 10)
