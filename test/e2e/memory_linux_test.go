@@ -62,7 +62,7 @@ type swarmProcess struct {
 // residentSwarm starts a node for each range, asks them something and looks at their memory.
 func residentSwarm(t *testing.T, model string, ranges []string) {
 	// A unix socket's path is short: not below the test's directory.
-	state, err := os.MkdirTemp("", "sn")
+	state, err := os.MkdirTemp("", "sn") //nolint:usetesting // its directories have long names
 	if err != nil {
 		t.Fatal(err)
 	}
