@@ -48,16 +48,6 @@ func tiledMatrix(b *testing.B, rng *rand.Rand, t quant.Type, rows, cols int) *Ma
 	return newMatrix(b, t, rows, cols, bytes.Repeat(part.data, rows/64))
 }
 
-// BenchmarkRun is the cost of sharing out an empty job.
-func BenchmarkRun(b *testing.B) {
-	p := NewPool(2)
-	defer p.Close()
-	f := func(int, int) {}
-	for b.Loop() {
-		p.Run(8, f)
-	}
-}
-
 func BenchmarkAttend(b *testing.B) {
 	const dim, heads, n = 128, 4, 1024
 	rng := rand.New(rand.NewPCG(3, 4))

@@ -6,39 +6,52 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// An idle worker looks for work tightSpins times in a row, then yields between looks, and parks after spins looks. A yield takes
-// about 0.2 µs, so a worker waits some 20 µs: longer than the serial gaps within a decode step, short enough to be no load.
 const (
-	tightSpins = 300
-	spins      = tightSpins + 100
+	// spins is how often a thread looks, with a pause between, for what is about to happen: for some 30 µs, longer than the serial gaps
+	// within a decode step. Then a worker without a job parks, and a thread that waits for others lets the operating system run them.
+	spins = 1000
+	// goYields is every how many of these times it is another goroutine that may run, where there are fewer Ps than threads. Oftener
+	// would do harm: it wakes an idle P, whose thread takes the processor from the one that is waited for.
+	goYields = 256
 )
 
 // Pool shares the items of a job among a fixed number of threads. Each thread claims one item at a time, the caller's too, so
-// that a thread the operating system has put aside delays a job by one item at most. Jobs of concurrent callers
-// run one after the other.
+// that a thread the operating system has put aside delays a job by one item at most; where that happens much, fewer threads take part
+// for a while. Jobs of concurrent callers run one after the other. docs/adr/006 has the reasons.
 type Pool struct {
 	threads  int
 	path     path
 	ops      *ops                // nil where the path has none
 	product  func(worker, i int) // matMulPiece, bound once so that a product allocates nothing
 	quantize func(worker, i int)
-	wake     chan struct{} // a token wakes one parked worker; closed by Close
-	workers  sync.WaitGroup
+	workers  []*worker // [threads-1], numbered from 1
+	running  sync.WaitGroup
 
 	// A job. f and n are written while left is 0, and read only by a thread that has claimed an item by lowering left: the
 	// caller returns, and may write again, when pending says that all claimed items are done.
 	f       func(worker, i int)
 	n       int64
+	began   atomic.Int64 // when: tells jobs apart
 	left    atomic.Int64 // items not yet claimed
 	pending atomic.Int64 // items not yet done
-	parked  atomic.Int64 // workers that wait for a token, or are about to
+	waiting atomic.Int64 // since when a thread that did its part waits for the others; 0: none does, or not for long
 	closed  atomic.Bool
 
-	mu  sync.Mutex                      // held for the length of a job
-	job matMulJob                       // guarded by mu
-	out [][tileRows * panelRows]float32 // [threads] results of a tile, each its worker's
+	mu   sync.Mutex                      // held for the length of a job
+	crew crew                            // guarded by mu, but for its size
+	job  matMulJob                       // guarded by mu
+	out  [][tileRows * panelRows]float32 // [threads] results of a tile, each its worker's
+}
+
+// worker is a thread of a pool other than the caller's.
+type worker struct {
+	pool   *Pool
+	number int
+	wake   chan struct{} // capacity 1: a token for a worker that is parked
+	parked atomic.Bool
 }
 
 // NewPool returns a pool of that many threads, at least one. The caller of a job is one of them, the others are started here.
@@ -51,10 +64,13 @@ func NewPool(threads int) *Pool {
 
 func newPool(threads int, which path) *Pool {
 	threads = max(threads, 1)
-	p := &Pool{threads: threads, path: which, ops: opsOf(which), out: make([][tileRows * panelRows]float32, threads), wake: make(chan struct{}, threads)}
+	p := &Pool{threads: threads, path: which, ops: opsOf(which), out: make([][tileRows * panelRows]float32, threads)}
 	p.product, p.quantize = p.matMulPiece, p.quantizePiece
-	for w := 1; w < threads; w++ {
-		p.workers.Go(func() { p.work(w) })
+	p.crew.init(threads)
+	for n := 1; n < threads; n++ {
+		w := &worker{pool: p, number: n, wake: make(chan struct{}, 1)}
+		p.workers = append(p.workers, w)
+		p.running.Go(w.run)
 	}
 	return p
 }
@@ -75,8 +91,10 @@ func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed.Swap(true) {
-		close(p.wake)
-		p.workers.Wait()
+		for _, w := range p.workers {
+			w.rouse()
+		}
+		p.running.Wait()
 	}
 }
 
@@ -88,54 +106,96 @@ func (p *Pool) run(n int, f func(worker, i int)) {
 		}
 		return
 	}
+	began := now()
 	p.f, p.n = f, int64(n)
+	p.began.Store(int64(began))
+	p.waiting.Store(0)
 	p.pending.Store(int64(n))
 	p.left.Store(int64(n))
-	// A worker counts itself parked before its last look at left: either it sees the items, or it is seen here.
-	for range min(p.parked.Load(), int64(n-1)) {
-		select {
-		case p.wake <- struct{}{}:
-		default: // there are tokens for all workers already
-		}
+	for _, w := range p.workers[:min(p.crew.size(), n)-1] {
+		w.rouse()
 	}
-	for p.claim(0) {
+	done := false
+	for p.claim(0) != 0 {
+		done = true
 	}
-	for spin := 0; p.pending.Load() != 0; spin++ {
-		if spin >= tightSpins {
-			runtime.Gosched()
-		}
+	for spin := 1; p.pending.Load() != 0; spin++ {
+		p.wait(spin, done)
 	}
 	p.f = nil
+	p.crew.account(began, time.Duration(p.waiting.Load()), now())
 }
 
-// claim does one item of the job, if there is one left.
-func (p *Pool) claim(worker int) bool {
+// claim does one item of the job, if there is one left, and returns which job: when it began, 0 if there is none.
+func (p *Pool) claim(worker int) (job int64) {
 	for {
 		left := p.left.Load()
 		if left == 0 {
-			return false
+			return 0
 		}
 		if p.left.CompareAndSwap(left, left-1) {
+			job = p.began.Load()
 			p.f(worker, int(p.n-left))
 			p.pending.Add(-1)
-			return true
+			return job
 		}
 	}
 }
 
-func (p *Pool) work(worker int) {
+// wait lets a moment pass before a thread looks again whether the others are done. When that takes long it notes since when, if it did
+// a part of the job itself, and lets the operating system run whoever waits for this processor: the thread waited for, with luck.
+func (p *Pool) wait(spin int, done bool) {
+	if spin < spins {
+		pause()
+		return
+	}
+	if done && p.waiting.Load() == 0 && p.left.Load() == 0 {
+		p.waiting.CompareAndSwap(0, int64(now()))
+	}
+	if spin%goYields == 0 {
+		runtime.Gosched()
+	} else {
+		yield()
+	}
+}
+
+// rouse wakes a worker that is parked. A worker calls itself parked before its last look for work: either it sees the work, or it is
+// seen here.
+func (w *worker) rouse() {
+	if w.parked.Load() && w.parked.CompareAndSwap(true, false) {
+		w.wake <- struct{}{}
+	}
+}
+
+// run takes part in jobs until the pool is closed.
+func (w *worker) run() {
+	p := w.pool
 	for !p.closed.Load() {
-		for spin := 0; spin < spins; spin++ {
-			if p.claim(worker) {
-				spin = 0
-			} else if spin >= tightSpins {
-				runtime.Gosched()
+		w.help()
+		w.parked.Store(true)
+		if (p.closed.Load() || w.wanted()) && w.parked.CompareAndSwap(true, false) {
+			continue
+		}
+		<-w.wake
+	}
+}
+
+// wanted reports whether there is an item for the worker.
+func (w *worker) wanted() bool { return w.pool.left.Load() != 0 && w.number < w.pool.crew.size() }
+
+// help does items until none has come for a while.
+func (w *worker) help() {
+	p, last := w.pool, int64(0) // the last job it took part in
+	for spin := 1; spin < spins || p.pending.Load() != 0 && w.number < p.crew.size(); spin++ {
+		if !w.wanted() {
+			p.wait(spin, last == p.began.Load())
+			continue
+		}
+		for w.wanted() {
+			if job := p.claim(w.number); job != 0 {
+				last = job
 			}
 		}
-		p.parked.Add(1)
-		if p.left.Load() == 0 {
-			<-p.wake
-		}
-		p.parked.Add(-1)
+		spin = 0
 	}
 }

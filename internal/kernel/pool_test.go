@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestPoolRunsEachItemOnce runs many jobs of all sizes back to back: a worker that is late from one job must not touch the next.
@@ -56,10 +57,101 @@ func TestPoolUsesItsThreads(t *testing.T) {
 			meet.Done()
 			meet.Wait()
 		})
-		for p.parked.Load() == 0 {
+		for !p.workers[0].parked.Load() {
 			runtime.Gosched()
 		}
+		p.crew.init(2) // a busy machine may have made it one
 	}
+}
+
+// TestPoolOnCrowdedMachine: a thread that is put aside again and again is left out, and gets another chance later.
+func TestPoolOnCrowdedMachine(t *testing.T) {
+	t.Parallel()
+	p := NewPool(2)
+	defer p.Close()
+	meet := func(took time.Duration) { // both threads take part, the worker is put aside for a while
+		var meet sync.WaitGroup
+		meet.Add(2)
+		p.Run(2, func(worker, _ int) {
+			meet.Done()
+			meet.Wait()
+			for start := now(); worker == 1 && now()-start < took; {
+			}
+		})
+	}
+	for p.crew.size() == 2 {
+		meet(2 * time.Millisecond)
+	}
+	for range 100 {
+		p.Run(9, func(worker, _ int) {
+			if worker != 0 {
+				t.Error("a worker that is left out takes part")
+			}
+		})
+		p.crew.until = now() + rest // however slow this test is
+	}
+	p.crew.until = 0
+	p.Run(9, func(int, int) {})
+	if p.crew.size() != 2 {
+		t.Error("the worker does not get its chance")
+	}
+	meet(0)
+}
+
+func TestCrew(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	var c crew
+	c.init(3)
+	at := time.Second
+	run := func(took, held time.Duration) {
+		waiting := time.Duration(0)
+		if held > 0 {
+			waiting = at + took - held
+		}
+		c.account(at, waiting, at+took)
+		at += took
+	}
+	want := func(size int, when string) {
+		t.Helper()
+		if c.size() != size {
+			t.Fatalf("%d threads %s, want %d", c.size(), when, size)
+		}
+	}
+	for range 1000 {
+		run(ms, 0)
+		run(50*time.Microsecond, 40*time.Microsecond) // too short to tell
+		run(9*ms, 4*ms)                               // an item that takes long, as others did
+	}
+	want(3, "after jobs that were not held up")
+	for range 1000 {
+		run(20*ms, 0)
+		run(3*ms, 2*ms)
+	}
+	run(2000*ms, 1999*ms)
+	want(3, "when a job is held up now and then")
+	for range 5 {
+		run(3*ms, 29*ms/10)
+	}
+	want(2, "when each job is held up")
+	for range 5 {
+		run(3*ms, 29*ms/10)
+	}
+	want(1, "when each job is held up still")
+	for range 9 {
+		run(3*ms, 29*ms/10)
+	}
+	want(1, "at the least")
+	run(rest, 0)
+	want(2, "after a rest")
+	run(3*ms, 29*ms/10)
+	want(2, "with one job held up")
+	run(3*ms, 29*ms/10)
+	want(1, "with more held up: it had one chance more")
+	for range 2 * int(rest/ms) {
+		run(ms, 0)
+	}
+	want(3, "when the machine is quiet again")
 }
 
 func TestPoolConcurrentCallers(t *testing.T) {

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !purego
+
+#include "textflag.h"
+
+// func pause()
+TEXT ·pause(SB), NOSPLIT, $0-0
+	PAUSE
+	RET
