@@ -10,31 +10,9 @@ import (
 	"testing"
 )
 
-// BenchmarkLimit is what products are to be compared with in the same run: reading memory like weights, and integer products
-// without memory.
-func BenchmarkLimit(b *testing.B) {
+// BenchmarkPeak is what prefill is to be compared with in the same run: integer products without memory.
+func BenchmarkPeak(b *testing.B) {
 	for _, threads := range []int{1, 2} {
-		b.Run(fmt.Sprintf("read/threads=%d", threads), func(b *testing.B) {
-			if !slices.Contains(supported(), avx2) {
-				b.Skip("no AVX2")
-			}
-			const size, piece = 1 << 30, pieceBytes
-			var mem Memory
-			defer mem.Close()
-			w, err := mem.alloc(size)
-			if err != nil {
-				b.Fatal(err)
-			}
-			for i := 0; i < len(w); i += 4096 {
-				w[i] = 1
-			}
-			p := newPool(threads, generic)
-			defer p.Close()
-			b.SetBytes(size)
-			for b.Loop() {
-				p.Run(size/piece, func(_, i int) { readAVX2(&w[i*piece], piece/64) })
-			}
-		})
 		b.Run(fmt.Sprintf("vnni/threads=%d", threads), func(b *testing.B) {
 			if !slices.Contains(supported(), avx512) {
 				b.Skip("no AVX-512 VNNI")

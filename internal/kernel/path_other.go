@@ -11,3 +11,5 @@ func supported() []path { return []path{generic} }
 func tilesOf(path, quant.Type) *tiles { return nil }
 
 func opsOf(path) *ops { return nil }
+
+func readOf(path) readFunc { return nil }
