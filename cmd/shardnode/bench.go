@@ -28,6 +28,7 @@ type benchOptions struct {
 	rounds  int
 	tests   string
 	versus  string
+	busy    int
 	asJSON  bool
 }
 
@@ -38,10 +39,12 @@ func newBench() *cobra.Command {
 		Short: "Measure how fast a model computes on this machine, beside llama.cpp if it is there",
 		Long: `Measure how fast a whole model computes on this machine, in tokens a second: pp512 is a prefill of 512 tokens, tg128 a decode of 128,
 tg128@4096 the same behind 4096 tokens of context, batch8 a decode of 8 sessions together. The model is a file, a random one of a real
-shape (--shape; see coordinator model synth), or the embedded demo model. --versus llama-bench runs llama.cpp's benchmark on the same
-file and threads, the two in turn, and prints how many times faster this program is.`,
+shape (--shape; see coordinator model synth), or the embedded demo model. Beside a decode stands how fast the machine read memory just
+before, which is its limit. --versus llama-bench runs llama.cpp's benchmark on the same file and threads, the two in turn, and prints how
+many times faster this program is. --busy 1 does all that while another process keeps a CPU busy.`,
 		Example: `  shardnode bench --model m.gguf --threads 2
-  shardnode bench --shape 1.5b --type q4_0 --versus llama-bench -r 10`,
+  shardnode bench --shape 1.5b --type q4_0 --versus llama-bench -r 10
+  shardnode bench --shape 0.4b --tests tg128 --versus llama-bench --busy 1`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd, o) },
 	}
@@ -54,6 +57,7 @@ file and threads, the two in turn, and prints how many times faster this program
 	f.IntVarP(&o.rounds, "rounds", "r", 5, "how often each test runs")
 	f.StringVar(&o.tests, "tests", bench.DefaultTests, "what to measure")
 	f.StringVar(&o.versus, "versus", "", "compare with this program: llama-bench, on PATH or a path to it")
+	f.IntVar(&o.busy, "busy", 0, "keep so many CPUs busy with other processes meanwhile")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object")
 	return cmd
 }
@@ -68,6 +72,8 @@ func runBench(cmd *cobra.Command, o *benchOptions) error {
 		return cmdline.Usagef("--threads %d: want 1 to 1024", o.threads)
 	case o.rounds < 1 || o.rounds > 1000:
 		return cmdline.Usagef("--rounds %d: want 1 to 1000", o.rounds)
+	case o.busy < 0 || o.busy > 1024:
+		return cmdline.Usagef("--busy %d: want 0 to 1024", o.busy)
 	}
 	tests, err := bench.ParseTests(o.tests)
 	if err != nil {
@@ -100,8 +106,14 @@ func runBench(cmd *cobra.Command, o *benchOptions) error {
 		return err
 	}
 	defer r.Close()
+	limit, err := bench.NewLimit(o.threads)
+	if err != nil {
+		return err
+	}
+	defer limit.Close()
 	report := newBenchReport(m, r, o)
-	if err := measure(cmd, o, r, peer, path, tests, report); err != nil {
+	b := &benchmark{cmd: cmd, options: o, runner: r, limit: limit, peer: peer, path: path, report: report}
+	if err := withBusy(o.busy, func() error { return b.run(tests) }); err != nil {
 		return err
 	}
 	return report.print(cmd.OutOrStdout(), o.asJSON)
@@ -160,44 +172,65 @@ func (o *benchOptions) synthesise(cmd *cobra.Command, path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// measure runs the rounds; with a peer, each of its figures comes right after ours.
-func measure(cmd *cobra.Command, o *benchOptions, r *bench.Runner, peer *bench.LlamaBench, path string, tests []bench.Test, report *benchReport) error {
-	ctx := cmd.Context()
-	meter := cmdline.NewMeter(cmd.ErrOrStderr())
+// benchmark is what the rounds need.
+type benchmark struct {
+	cmd     *cobra.Command
+	options *benchOptions
+	runner  *bench.Runner
+	limit   *bench.Limit
+	peer    *bench.LlamaBench // nil: none
+	path    string            // of the model's file
+	report  *benchReport
+}
+
+// run runs the rounds.
+func (b *benchmark) run(tests []bench.Test) error {
+	meter := cmdline.NewMeter(b.cmd.ErrOrStderr())
 	defer meter.Clear()
-	if err := r.Warm(); err != nil {
+	if err := b.runner.Warm(); err != nil {
 		return err
 	}
 	skipped := map[bench.Test]bool{}
-	for round := range o.rounds {
+	for round := range b.options.rounds {
 		for _, t := range tests {
 			if skipped[t] {
 				continue
 			}
-			meter.Show("round %d of %d: %s", round+1, o.rounds, t)
-			ours, err := r.Run(ctx, t)
+			meter.Show("round %d of %d: %s", round+1, b.options.rounds, t)
+			f, err := b.measure(b.cmd.Context(), t)
 			if errors.Is(err, bench.ErrContext) {
 				skipped[t] = true
-				report.Skipped = append(report.Skipped, benchSkipped{t.String(), err.Error()})
+				b.report.Skipped = append(b.report.Skipped, benchSkipped{t.String(), err.Error()})
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			theirs, err := runPeer(ctx, o, peer, path, t)
-			if err != nil {
-				return err
-			}
-			report.add(t, ours, theirs)
+			b.report.add(t, f)
 		}
 	}
 	return nil
 }
 
-// runPeer returns llama.cpp's figure, 0 where there is none.
-func runPeer(ctx context.Context, o *benchOptions, peer *bench.LlamaBench, path string, t bench.Test) (float64, error) {
-	if peer == nil || !peer.Can(t) {
-		return 0, nil
+// benchFigures are a test's of one round.
+type benchFigures struct {
+	ours, theirs float64 // tokens a second; theirs 0: not measured
+	limit        float64 // bytes a second; 0: not measured
+}
+
+// measure runs a test once. What it is compared with comes right before and after it, for a machine's speed drifts.
+func (b *benchmark) measure(ctx context.Context, t bench.Test) (f benchFigures, err error) {
+	if err := b.runner.Prepare(t); err != nil {
+		return f, err
 	}
-	return peer.Run(ctx, path, o.threads, t)
+	if t.DecodesOne() {
+		f.limit = b.limit.Run()
+	}
+	if f.ours, err = b.runner.Run(ctx, t); err != nil {
+		return f, err
+	}
+	if b.peer != nil && b.peer.Can(t) {
+		f.theirs, err = b.peer.Run(ctx, b.path, b.options.threads, t)
+	}
+	return f, err
 }

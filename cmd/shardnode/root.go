@@ -85,7 +85,7 @@ func newRoot() *cobra.Command {
 	f.BoolVar(&o.packCache, "pack-cache", false, "keep the weights in the data directory as this processor wants them: a faster start for as much disk as the range takes")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")
-	cmd.AddCommand(newBench(), newHealth())
+	cmd.AddCommand(newBench(), newHealth(), newSpin())
 	return cmd
 }
 

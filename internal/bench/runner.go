@@ -76,16 +76,24 @@ func (r *Runner) Warm() error {
 	return r.prefill(c, 1)
 }
 
-// Run measures a test once, in tokens a second. What has to be in a cache before is computed at the first run and kept.
-func (r *Runner) Run(ctx context.Context, t Test) (float64, error) {
+// Prepare computes what has to be in caches before a test, which is kept for the next time.
+func (r *Runner) Prepare(t Test) error {
 	if n := t.positions(); n > r.cfg.Context {
-		return 0, fmt.Errorf("%w: %s needs %d positions, the model has %d", ErrContext, t, n, r.cfg.Context)
+		return fmt.Errorf("%w: %s needs %d positions, the model has %d", ErrContext, t, n, r.cfg.Context)
+	}
+	if t.Batch > 0 {
+		return r.reserveBatch(t.Batch)
+	}
+	return r.reserve(t)
+}
+
+// Run measures a test once, in tokens a second, and prepares it if need be.
+func (r *Runner) Run(ctx context.Context, t Test) (float64, error) {
+	if err := r.Prepare(t); err != nil {
+		return 0, err
 	}
 	if t.Batch > 0 {
 		return r.runBatch(ctx, t.Batch)
-	}
-	if err := r.reserve(t); err != nil {
-		return 0, err
 	}
 	start := time.Now()
 	if t.Prompt > 0 {
@@ -150,20 +158,25 @@ func (r *Runner) tokens(n int) []protocol.TokenID {
 	return out
 }
 
-func (r *Runner) runBatch(ctx context.Context, n int) (float64, error) {
+// reserveBatch makes n caches with BatchPrompt tokens in them.
+func (r *Runner) reserveBatch(n int) error {
 	for len(r.batch) < n {
 		c := r.model.NewCache(BatchPrompt + BatchGenerate)
 		if err := r.prefill(c, BatchPrompt); err != nil {
-			return 0, err
+			return err
 		}
 		r.batch = append(r.batch, c)
 		r.steps = append(r.steps, layers.Step{Cache: c, Input: layers.Input{Logits: []uint32{0}}, Output: new(layers.Output)})
 	}
 	for _, c := range r.batch[:n] {
 		if err := c.Truncate(BatchPrompt); err != nil {
-			return 0, err
+			return err
 		}
 	}
+	return nil
+}
+
+func (r *Runner) runBatch(ctx context.Context, n int) (float64, error) {
 	steps := r.steps[:n]
 	start := time.Now()
 	for range BatchGenerate {
