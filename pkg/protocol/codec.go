@@ -136,6 +136,8 @@ func New(t Type) Frame {
 		return &Close{}
 	case TypeError:
 		return &Error{}
+	case TypeResume:
+		return &Resume{}
 	}
 	return nil
 }

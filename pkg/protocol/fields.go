@@ -58,12 +58,14 @@ func (f *Open) fields(c *coder) {
 	c.text("request ID", &f.Request.RequestID, MaxRequestID)
 	number(c, "max tokens", &f.Request.MaxTokens, math.MaxUint32)
 	codeSampling(c, &f.Request.Sampling)
+	list(c, "rounded boundaries", &f.Rounds, MaxRoute-1, func(c *coder, b *uint32) { number(c, "boundary", b, MaxLayers) })
 }
 
 func (f *Opened) fields(c *coder) {
 	codeSession(c, &f.Session, &f.Epoch)
 	number(c, "KV bytes", &f.KVBytes, math.MaxUint64)
 	number(c, "cached positions", &f.CachedTo, MaxPositions)
+	number(c, "kept outputs", &f.KeptTo, MaxPositions)
 }
 
 func (f *Attach) fields(c *coder) {
@@ -103,6 +105,12 @@ func (f *Truncate) fields(c *coder) {
 	number(c, "position", &f.Position, MaxPositions)
 }
 
+func (f *Resume) fields(c *coder) {
+	codeSession(c, &f.Session, &f.Epoch)
+	number(c, "step", &f.Step, math.MaxUint32)
+	list(c, "rows", &f.Rows, MaxRoute, func(c *coder, n *uint32) { number(c, "rows", n, MaxPositions) })
+}
+
 func (f *Close) fields(c *coder) { codeSession(c, &f.Session, &f.Epoch) }
 
 func (e *Error) fields(c *coder) {
@@ -112,6 +120,7 @@ func (e *Error) fields(c *coder) {
 	c.prose("message", &e.Message, MaxMessage)
 	codeRange(c, &e.Layers)
 	c.text("peer", &e.Peer, MaxPeer)
+	c.text("lost peer", &e.Lost, MaxPeer)
 }
 
 func codeSession(c *coder, s *SessionID, e *Epoch) {
@@ -182,14 +191,16 @@ func fieldCount(t Type) int {
 		return 3
 	case TypeAttach:
 		return 4
-	case TypeHello, TypeOpened, TypeTruncate:
+	case TypeHello, TypeTruncate, TypeResume:
 		return 5
+	case TypeOpened:
+		return 6
 	case TypeStep:
 		return 8
 	case TypeError:
-		return 8
+		return 9
 	case TypeOpen:
-		return 13
+		return 14
 	case TypeIntermediateResult:
 		return 14
 	case TypeStatus:

@@ -2,6 +2,8 @@
 
 package protocol
 
+import "slices"
+
 // Type numbers a frame on the wire. It is the first element of the frame's msgpack array.
 // Numbers are never reused; docs/protocol.md lists them.
 type Type uint8
@@ -23,6 +25,7 @@ const (
 	TypeTruncate           Type = 13 // forget rows from a position on; travels along the route like a step
 	TypeClose              Type = 14 // end a session, free its KV memory
 	TypeError              Type = 15 // a typed refusal or failure
+	TypeResume             Type = 20 // begin a later epoch with the rows that hops have; travels along the route like a step
 )
 
 // Frame is one message. The concrete types are the structs below, always as pointers.
@@ -80,6 +83,19 @@ type Open struct {
 	Index     uint32 // which of Route the receiver is
 	Positions uint32 // rows of KV cache to reserve
 	Request   InferenceRequest
+
+	// Rounds are the layer boundaries at which hidden states are rounded to Wire, rising: those of the route that the session
+	// began with. They stay the same when hops are replaced, so that a healed session computes what the first route would have;
+	// at any other boundary hidden states travel as f32. Empty if Wire is f32, which rounds nothing.
+	Rounds []uint32
+}
+
+// WireAt returns the element type of hidden states that pass from layer boundary-1 to layer boundary.
+func (f *Open) WireAt(boundary int) DType {
+	if _, rounded := slices.BinarySearch(f.Rounds, uint32(boundary)); rounded {
+		return f.Wire
+	}
+	return F32
 }
 
 // Opened says that KV memory is reserved and, on the direct path, that the next hop is attached.
@@ -87,7 +103,8 @@ type Opened struct {
 	Session  SessionID
 	Epoch    Epoch
 	KVBytes  uint64 // reserved for this session at this hop
-	CachedTo uint32 // rows already in the KV cache (prefix reuse); 0 today
+	CachedTo uint32 // rows the hop's KV cache holds already: of a session that was open with a lower epoch
+	KeptTo   uint32 // rows whose outputs the hop has kept and can send again; never more than CachedTo
 }
 
 // Attach makes a fresh stream from hop Index-1 the carrier of a session's hidden states to hop Index.
@@ -151,6 +168,20 @@ type Truncate struct {
 	Position uint32
 }
 
+// Resume is the first input of an epoch in which hops have different numbers of rows, as after one of them was replaced. It
+// travels the route like a step; the last hop returns it to the coordinator. Hop i keeps Rows[i] rows and forgets the rest. The
+// steps that follow begin at the least of Rows, and none of them crosses one of Rows. A hop does not compute rows it has: it sends
+// on the outputs it kept or, where the next hop has those rows too, the step without hidden states.
+type Resume struct {
+	Session SessionID
+	Epoch   Epoch
+	Step    uint32
+	Rows    []uint32 // one per hop of the route
+}
+
+// From returns the position at which the steps after f begin.
+func (f *Resume) From() uint32 { return slices.Min(f.Rows) }
+
 // Close ends a session at the receiver.
 type Close struct {
 	Session SessionID
@@ -166,6 +197,7 @@ type Error struct {
 	Message string     // one sentence: what and what to do next
 	Layers  LayerRange // of the node that speaks; empty if not about a shard
 	Peer    string     // who speaks
+	Lost    string     // the peer that the speaker lost or cannot reach; "": the error is not about another peer
 }
 
 // StatusRequest asks a node what it serves.
@@ -232,3 +264,4 @@ func (*IntermediateResult) FrameType() Type { return TypeIntermediateResult }
 func (*Truncate) FrameType() Type           { return TypeTruncate }
 func (*Close) FrameType() Type              { return TypeClose }
 func (*Error) FrameType() Type              { return TypeError }
+func (*Resume) FrameType() Type             { return TypeResume }

@@ -91,7 +91,7 @@ func samples() []sample {
 		{
 			"open",
 			&protocol.Open{
-				Session: session, Epoch: 1, Model: model, Numerics: "n1/kv-f16/wire-f32", Wire: protocol.F32, Path: protocol.PathRelay,
+				Session: session, Epoch: 1, Model: model, Numerics: "n1/kv-f16/wire-f16", Wire: protocol.F16, Path: protocol.PathRelay,
 				Route: []protocol.Hop{
 					{Peer: "12D3KooWA", Addrs: []string{"/ip4/10.0.0.2/tcp/9"}, Layers: protocol.LayerRange{From: 0, To: 16}},
 					{Peer: "12D3KooWB", Layers: protocol.LayerRange{From: 16, To: 32}},
@@ -101,20 +101,22 @@ func samples() []sample {
 					RequestID: "r-1", MaxTokens: 64,
 					Sampling: protocol.Sampling{Temperature: 0.5, TopK: 40, TopP: 0.75, MinP: 0.25, RepeatPenalty: 1.5, RepeatLastN: 64, Seed: 1 << 63},
 				},
+				Rounds: []uint32{16},
 			},
-			`9d 07 c410 000102030405060708090a0b0c0d0e0f 01
+			`9e 07 c410 000102030405060708090a0b0c0d0e0f 01
 			c420 202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f
-			b2 6e312f6b762d6631362f776972652d663332 01 01
+			b2 6e312f6b762d6631362f776972652d663136 02 01
 			92 93 a9 313244334b6f6f5741 91 b3 2f6970342f31302e302e302e322f7463702f39 92 00 10
 			   93 a9 313244334b6f6f5742 90 92 10 20
 			01 cd0100
 			a3 722d31 40
-			97 ca3f000000 28 ca3f400000 ca3e800000 ca3fc00000 40 cf8000000000000000`,
+			97 ca3f000000 28 ca3f400000 ca3e800000 ca3fc00000 40 cf8000000000000000
+			91 10`,
 		},
 		{
 			"opened",
-			&protocol.Opened{Session: session, Epoch: 1, KVBytes: 65536, CachedTo: 7},
-			`95 08 c410 000102030405060708090a0b0c0d0e0f 01 ce00010000 07`,
+			&protocol.Opened{Session: session, Epoch: 1, KVBytes: 65536, CachedTo: 7, KeptTo: 5},
+			`96 08 c410 000102030405060708090a0b0c0d0e0f 01 ce00010000 07 05`,
 		},
 		{
 			"attach",
@@ -175,10 +177,16 @@ func samples() []sample {
 			"error",
 			&protocol.Error{
 				Session: session, Epoch: 1, Step: 3, Code: protocol.CodeBusy, Message: "no session slot: try another node",
-				Layers: protocol.LayerRange{From: 8, To: 16}, Peer: "12D3KooWA",
+				Layers: protocol.LayerRange{From: 8, To: 16}, Peer: "12D3KooWA", Lost: "12D3KooWB",
 			},
-			`98 0f c410 000102030405060708090a0b0c0d0e0f 01 03 02
-			d921 6e6f2073657373696f6e20736c6f743a2074727920616e6f74686572206e6f6465 92 08 10 a9 313244334b6f6f5741`,
+			`99 0f c410 000102030405060708090a0b0c0d0e0f 01 03 02
+			d921 6e6f2073657373696f6e20736c6f743a2074727920616e6f74686572206e6f6465 92 08 10 a9 313244334b6f6f5741
+			a9 313244334b6f6f5742`,
+		},
+		{
+			"resume",
+			&protocol.Resume{Session: session, Epoch: 2, Step: 1, Rows: []uint32{300, 0, 300}},
+			`95 14 c410 000102030405060708090a0b0c0d0e0f 02 01 93 cd012c 00 cd012c`,
 		},
 	}
 }

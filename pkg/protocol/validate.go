@@ -13,7 +13,6 @@ func (*Hello) validate() error         { return nil }
 func (*Proof) validate() error         { return nil }
 func (*StatusRequest) validate() error { return nil }
 func (*ModelRequest) validate() error  { return nil }
-func (*Opened) validate() error        { return nil }
 func (*Attached) validate() error      { return nil }
 func (*Truncate) validate() error      { return nil }
 func (*Close) validate() error         { return nil }
@@ -52,6 +51,14 @@ func (f *Open) validate() error {
 	if f.Positions == 0 {
 		return errors.New("no positions to reserve")
 	}
+	if len(f.Rounds) > 0 && f.Wire == F32 {
+		return errors.New("rounded boundaries of a wire that rounds nothing")
+	}
+	for i, b := range f.Rounds {
+		if b == 0 || int(b) >= next || i > 0 && b <= f.Rounds[i-1] {
+			return fmt.Errorf("rounded boundary %d: want rising ones within layers 0 to %d", b, next)
+		}
+	}
 	return f.Request.Sampling.validate()
 }
 
@@ -60,6 +67,20 @@ func (s *Sampling) validate() error {
 		if v < 0 {
 			return errors.New("a sampling parameter is negative")
 		}
+	}
+	return nil
+}
+
+func (f *Opened) validate() error {
+	if f.KeptTo > f.CachedTo {
+		return fmt.Errorf("outputs of %d rows, %d rows cached", f.KeptTo, f.CachedTo)
+	}
+	return nil
+}
+
+func (f *Resume) validate() error {
+	if len(f.Rows) == 0 {
+		return errors.New("a resume of no hops")
 	}
 	return nil
 }

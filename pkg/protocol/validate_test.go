@@ -56,6 +56,13 @@ func TestRules(t *testing.T) {
 		{"repeat penalty -Inf", "open", open(func(o *protocol.Open) { o.Request.Sampling.RepeatPenalty = -inf }), at{12, 4}, -inf, ""},
 		{"request ID with a line break", "open", open(func(o *protocol.Open) { o.Request.RequestID = "a\nb" }), at{10}, "a\nb", "request ID holds control"},
 
+		{"rounding at the first layer", "open", open(func(o *protocol.Open) { o.Rounds = []uint32{0} }), at{13}, []any{uint64(0)}, "rounded boundary 0"},
+		{"rounding behind the last layer", "open", open(func(o *protocol.Open) { o.Rounds = []uint32{32} }), at{13}, []any{uint64(32)}, "rounded boundary 32"},
+		{"rounding twice", "open", open(func(o *protocol.Open) { o.Rounds = []uint32{16, 16} }), at{13}, []any{uint64(16), uint64(16)}, "rounded boundary 16"},
+		{"rounding to f32", "open", open(func(o *protocol.Open) { o.Wire = protocol.F32 }), at{5}, uint64(1), "rounds nothing"},
+		{"more outputs than rows", "opened", func(f protocol.Frame) { f.(*protocol.Opened).KeptTo = 8 }, at{5}, uint64(8), "outputs of 8 rows"},
+		{"resume of no hops", "resume", func(f protocol.Frame) { f.(*protocol.Resume).Rows = nil }, at{4}, []any{}, "no hops"},
+
 		{"attach to the first hop", "attach", func(f protocol.Frame) { f.(*protocol.Attach).Index = 0 }, at{3}, uint64(0), "first hop"},
 
 		{"no rows", "step", step(func(s *protocol.Step) { s.Tokens, s.Logits = nil, nil }), at{5}, []any{}, "without rows"},
