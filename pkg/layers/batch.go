@@ -41,7 +41,7 @@ func (m *Model) ForwardBatch(steps []Step) error {
 			b.wanted = append(b.wanted, uint32(len(s.rows))+w)
 		}
 		for k := range b.rows[i] {
-			s.rows = append(s.rows, row{cache: step.Cache, position: step.Cache.length + k})
+			s.rows = append(s.rows, row{cache: step.Cache, position: step.Cache.length + k, round: step.Input.Round})
 		}
 		if r.From == 0 {
 			b.tokens = append(b.tokens, step.Input.Tokens...)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shardnode/shardnode/internal/quant"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -20,6 +21,10 @@ type Input struct {
 	Tokens []protocol.TokenID  // [k]; embedded when Layers begins with the model's first layer, otherwise not looked at
 	Hidden []float32           // [k][hidden]; the input when Layers begins later, otherwise not looked at
 	Logits []uint32            // distinct rows whose logits are wanted, in any order, when Layers ends with the model's last layer
+
+	// Round are layer boundaries, rising; those within Layers round the hidden states that pass them to float16, as a wire of that type does
+	// between two hops. So one hop can stand in for several that were joined by such a wire.
+	Round []uint32
 }
 
 // Output is what a step gives. The slices belong to the output and are used again by the next Forward into it.
@@ -43,7 +48,7 @@ func (m *Model) Forward(c *Cache, in Input, out *Output) error {
 	s := &m.scratch
 	s.rows = s.rows[:0]
 	for i := range k {
-		s.rows = append(s.rows, row{cache: c, position: c.length + i})
+		s.rows = append(s.rows, row{cache: c, position: c.length + i, round: in.Round})
 	}
 	m.begin()
 	if in.Layers.From == 0 {
@@ -74,6 +79,22 @@ func (m *Model) run(r protocol.LayerRange) {
 	for l := r.From; l < r.To; l++ {
 		s.layer = l - m.layers.From
 		m.llamaBlock(&m.blocks[s.layer])
+		if l+1 < r.To {
+			s.roundAt(uint32(l+1), m.cfg.Hidden)
+		}
+	}
+}
+
+// roundAt rounds the rows that want it at a layer boundary.
+func (s *scratch) roundAt(boundary uint32, width int) {
+	for i := range s.rows {
+		if _, ok := slices.BinarySearch(s.rows[i].round, boundary); !ok {
+			continue
+		}
+		x := part(s.x, i, width)
+		for j, v := range x {
+			x[j] = quant.F16ToF32(quant.F32ToF16(v))
+		}
 	}
 }
 

@@ -44,6 +44,9 @@ func TestBatchEqualsAlone(t *testing.T) {
 				for _, row := range random.Perm(k)[:random.IntN(k+1)] {
 					in.Logits = append(in.Logits, uint32(row))
 				}
+				if i%2 == 1 {
+					in.Round = []uint32{1, 2}
+				}
 				steps = append(steps, layers.Step{Cache: shared[i], Input: in, Output: &outputs[i]})
 				who = append(who, i)
 			}

@@ -16,6 +16,7 @@ const attentionRows = 8
 type row struct {
 	cache    *Cache
 	position int
+	round    []uint32 // as in Input
 }
 
 // tile is a run of rows of one session that attention takes together.
