@@ -27,10 +27,10 @@ func (s *Session) cost(f protocol.Frame) int64 {
 	case *protocol.Step:
 		rows, logits = len(f.Tokens), len(f.Logits)
 	case *protocol.IntermediateResult:
-		rows, logits, hidden = len(f.Tokens), len(f.Logits), len(f.Hidden)/s.wire.Size()*4
+		rows, logits, hidden = len(f.Tokens), len(f.Logits), len(f.Hidden)/s.in.Size()*4
 	}
 	cfg := s.engine.cfg.Model.Config()
-	out := int64(rows) * int64(cfg.Hidden) * int64(s.wire.Size())
+	out := int64(rows) * int64(cfg.Hidden) * int64(s.out.Size())
 	if s.last() {
 		out = int64(logits) * int64(cfg.Vocab) * 4
 	}

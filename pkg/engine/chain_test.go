@@ -37,8 +37,8 @@ func start(t testing.TB, m *layers.Model, change func(*engine.Config)) *engine.E
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		if s := e.Stats(); s.Sessions != 0 || s.KVUsed != 0 || s.Buffered != 0 {
-			t.Errorf("after Run: %d sessions, %d bytes of KV memory and %d of buffers are left", s.Sessions, s.KVUsed, s.Buffered)
+		if s := e.Stats(); s.Sessions != 0 || s.KVUsed != 0 || s.Buffered != 0 || s.KeptUsed != 0 {
+			t.Errorf("after Run: %d sessions, %d bytes of KV memory, %d of buffers and %d of outputs are left", s.Sessions, s.KVUsed, s.Buffered, s.KeptUsed)
 		}
 	})
 	return e
@@ -61,8 +61,11 @@ func openFrame(m *layers.Model, session byte, wire protocol.DType, rs []protocol
 		Session: protocol.SessionID{session}, Model: testID, Numerics: m.Numerics(wire), Wire: wire,
 		Index: uint32(index), Positions: uint32(positions),
 	}
-	for _, r := range rs {
+	for i, r := range rs {
 		o.Route = append(o.Route, protocol.Hop{Peer: "p", Layers: r})
+		if i > 0 && wire != protocol.F32 {
+			o.Rounds = append(o.Rounds, uint32(r.From))
+		}
 	}
 	return o
 }
@@ -77,11 +80,13 @@ type node struct {
 type chain struct {
 	t        testing.TB
 	sessions []*engine.Session
+	opened   []protocol.Opened
 	out      chan protocol.Frame // what reaches the coordinator, copied
 	id       protocol.SessionID
 	epoch    protocol.Epoch
 	step     uint32
 	position uint32
+	rounds   []uint32 // of the session; nil: the boundaries of the route being opened, if its wire rounds
 }
 
 func openChain(t testing.TB, nodes []node, id byte, wire protocol.DType, rs []protocol.LayerRange, positions int, sampling protocol.Sampling) *chain {
@@ -97,7 +102,7 @@ func openChain(t testing.TB, nodes []node, id byte, wire protocol.DType, rs []pr
 func (c *chain) open(nodes []node, wire protocol.DType, rs []protocol.LayerRange, positions int, sampling protocol.Sampling) []uint32 {
 	c.t.Helper()
 	cached := make([]uint32, len(rs))
-	c.sessions = make([]*engine.Session, len(rs))
+	c.sessions, c.opened = make([]*engine.Session, len(rs)), make([]protocol.Opened, len(rs))
 	for i := len(rs) - 1; i >= 0; i-- {
 		deliver := func(f protocol.Frame) error {
 			c.out <- clone(f)
@@ -115,6 +120,9 @@ func (c *chain) open(nodes []node, wire protocol.DType, rs []protocol.LayerRange
 		}
 		o := openFrame(nodes[i].model, c.id[0], wire, rs, i, positions)
 		o.Epoch, o.Request.Sampling = c.epoch, sampling
+		if c.rounds != nil {
+			o.Rounds = c.rounds
+		}
 		s, opened, err := nodes[i].Open(o, deliver)
 		if err != nil {
 			c.t.Fatalf("open hop %d: %v", i, err)
@@ -122,7 +130,7 @@ func (c *chain) open(nodes []node, wire protocol.DType, rs []protocol.LayerRange
 		if opened.Session != c.id || opened.Epoch != c.epoch || opened.KVBytes == 0 {
 			c.t.Fatalf("hop %d opened %+v", i, opened)
 		}
-		c.sessions[i], cached[i] = s, opened.CachedTo
+		c.sessions[i], c.opened[i], cached[i] = s, *opened, opened.CachedTo
 		c.t.Cleanup(s.Close)
 	}
 	return cached
@@ -150,6 +158,39 @@ func (c *chain) truncate(position uint32) {
 	c.position = position
 }
 
+// resume makes hops with different numbers of rows go on together from the row at answered on, whose answer is wanted. It feeds the rows before
+// it again, in chunks, and returns how many rows each hop kept.
+func (c *chain) resume(tokens []protocol.TokenID, answered uint32, chunk int) []uint32 {
+	c.t.Helper()
+	rows := make([]uint32, len(c.opened))
+	for i := len(rows) - 1; i >= 0; i-- {
+		rows[i] = min(c.opened[i].CachedTo, answered)
+		if i+1 < len(rows) && rows[i+1] < rows[i] && c.opened[i].KeptTo < rows[i] {
+			rows[i] = max(rows[i+1], c.opened[i].KeptTo) // outputs are missing: compute them again
+		}
+	}
+	if err := c.sessions[0].Submit(context.Background(), &protocol.Resume{Session: c.id, Epoch: c.epoch, Rows: rows}); err != nil {
+		c.t.Fatalf("resume with %v rows: %v", rows, err)
+	}
+	if echo, ok := (<-c.out).(*protocol.Resume); !ok || !slices.Equal(echo.Rows, rows) || echo.Epoch != c.epoch {
+		c.t.Fatalf("the resume came back as %+v", echo)
+	}
+	c.step, c.position = 1, slices.Min(rows)
+	for c.position < answered {
+		end := min(c.position+uint32(chunk), answered)
+		for _, n := range rows {
+			if c.position < n && n < end {
+				end = n
+			}
+		}
+		c.send(tokens[c.position:end], nil, false)
+		if r := c.recv(); len(r.Generated) > 0 || len(r.LogitRows) > 0 || len(r.Hops) != len(rows) {
+			c.t.Fatalf("rows fed again were answered with %+v", r)
+		}
+	}
+	return rows
+}
+
 // recv returns the next result, which must be a plain one.
 func (c *chain) recv() *protocol.IntermediateResult {
 	c.t.Helper()
@@ -171,6 +212,10 @@ func clone(f protocol.Frame) protocol.Frame {
 		return &c
 	case *protocol.Truncate:
 		c := *f
+		return &c
+	case *protocol.Resume:
+		c := *f
+		c.Rows = slices.Clone(f.Rows)
 		return &c
 	}
 	return f

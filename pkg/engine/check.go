@@ -23,6 +23,8 @@ func (s *Session) check(f protocol.Frame) (verdict, *protocol.Error) {
 		return v, err
 	case *protocol.Truncate:
 		return o.truncate(f.Session, f.Epoch, f.Step, f.Position)
+	case *protocol.Resume:
+		return o.resume(f.Session, f.Epoch, f.Step, f.Rows)
 	}
 	return accept, o.refuse(protocol.CodeBadFrame, "a frame of type %d is no input of a shard", f.FrameType())
 }
@@ -31,7 +33,7 @@ func (s *Session) checkStep(f *protocol.Step) *protocol.Error {
 	if !s.first() {
 		return s.order.refuse(protocol.CodeBadFrame, "layers %s take hidden states, not tokens: send steps to the first hop", s.layers)
 	}
-	return s.checkRows(f.Tokens, f.Logits)
+	return s.checkRows(f.Position, f.Tokens, f.Logits, f.Sample)
 }
 
 func (s *Session) checkResult(f *protocol.IntermediateResult) *protocol.Error {
@@ -39,26 +41,32 @@ func (s *Session) checkResult(f *protocol.IntermediateResult) *protocol.Error {
 		return s.order.refuse(protocol.CodeBadFrame, format, args...)
 	}
 	hidden := s.engine.cfg.Model.Config().Hidden
+	if f.Position < s.order.have {
+		hidden = 0 // the rows are here
+	}
 	switch {
 	case s.first():
 		return refuse("the first hop takes tokens, not hidden states: send a step")
-	case f.DType != s.wire:
-		return refuse("hidden states are %s, the session's wire type is %s", f.DType, s.wire)
-	case int64(len(f.Hidden)) != int64(len(f.Tokens))*int64(hidden)*int64(s.wire.Size()):
-		return refuse("%d bytes of hidden states for %d rows of %d %s", len(f.Hidden), len(f.Tokens), hidden, s.wire)
+	case f.DType != s.in:
+		return refuse("hidden states are %s, the session takes %s here", f.DType, s.in)
+	case int64(len(f.Hidden)) != int64(len(f.Tokens))*int64(hidden)*int64(s.in.Size()):
+		return refuse("%d bytes of hidden states for %d rows of %d %s", len(f.Hidden), len(f.Tokens), hidden, s.in)
 	case len(f.Generated) > 0 || len(f.LogitRows) > 0:
 		return refuse("the frame is a last hop's output, not an input")
 	case len(f.Hops) > s.index:
 		return refuse("%d hop timings before hop %d", len(f.Hops), s.index)
 	}
-	return s.checkRows(f.Tokens, f.Logits)
+	return s.checkRows(f.Position, f.Tokens, f.Logits, f.Sample)
 }
 
-func (s *Session) checkRows(tokens []protocol.TokenID, logits []uint32) *protocol.Error {
+func (s *Session) checkRows(position uint32, tokens []protocol.TokenID, logits []uint32, sample bool) *protocol.Error {
 	refuse := func(format string, args ...any) *protocol.Error {
 		return s.order.refuse(protocol.CodeBadFrame, format, args...)
 	}
 	vocab := s.engine.cfg.Model.Config().Vocab
+	if s.order.again(position) && (sample || len(logits) > 0) {
+		return s.order.refuse(protocol.CodeOutOfOrder, "a token or logits are wanted of row %d, which was computed before: resume with fewer rows", position)
+	}
 	if len(tokens) > s.engine.cfg.MaxRows {
 		return refuse("%d rows in one step, the most is %d: send smaller chunks", len(tokens), s.engine.cfg.MaxRows)
 	}

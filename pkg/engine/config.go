@@ -22,6 +22,7 @@ type Config struct {
 	MaxSessions  int           // sessions open at once; 0: 32
 	KVBudget     int64         // bytes of KV cache reserved at once; 0: 1 GiB
 	BufferBudget int64         // bytes of inputs that wait and outputs on their way, of all sessions; 0: 256 MiB
+	ReplayBudget int64         // bytes of outputs kept for a replacement of the next hop, of all sessions; 0: 256 MiB, negative: none. Beyond it they are computed again when needed
 	Idle         time.Duration // a session of which nothing is heard for so long is ended; 0: 10 minutes
 	Queue        int           // inputs a session may have waiting before Submit blocks; 0: 4. Each holds its rows' hidden states
 	MaxRows      int           // rows of one input; 0: 512; at most protocol.MaxRows
@@ -39,6 +40,7 @@ const (
 	defaultMaxSessions = 32
 	defaultKVBudget    = 1 << 30
 	defaultBuffers     = 256 << 20
+	defaultReplay      = 256 << 20 // the outputs of 16,384 rows at a width of 4096 in f32
 	defaultIdle        = 10 * time.Minute
 	defaultQueue       = 4
 	defaultMaxRows     = 512 // eight times the coordinator's usual chunk; a full queue then holds 32 MiB at a width of 4096
@@ -85,6 +87,9 @@ func (c *Config) populate() {
 	}
 	if c.BufferBudget == 0 {
 		c.BufferBudget = defaultBuffers
+	}
+	if c.ReplayBudget == 0 {
+		c.ReplayBudget = defaultReplay
 	}
 	if c.Idle == 0 {
 		c.Idle = defaultIdle

@@ -28,9 +28,9 @@ func TestConfigDefaults(t *testing.T) {
 	if c.MaxRows > protocol.MaxRows {
 		t.Errorf("MaxRows is %d, the protocol allows %d", c.MaxRows, protocol.MaxRows)
 	}
-	set := Config{MaxSessions: 1, KVBudget: 2, Idle: 3, Queue: 4, MaxRows: 5, BufferBudget: 6}
+	set := Config{MaxSessions: 1, KVBudget: 2, Idle: 3, Queue: 4, MaxRows: 5, BufferBudget: 6, ReplayBudget: -7}
 	set.populate()
-	if set.MaxSessions != 1 || set.KVBudget != 2 || set.Idle != 3 || set.Queue != 4 || set.MaxRows != 5 || set.BufferBudget != 6 {
+	if set.MaxSessions != 1 || set.KVBudget != 2 || set.Idle != 3 || set.Queue != 4 || set.MaxRows != 5 || set.BufferBudget != 6 || set.ReplayBudget != -7 {
 		t.Errorf("populate changed what was set: %+v", set)
 	}
 }

@@ -36,6 +36,7 @@ type Engine struct {
 	inputs   []*input   // free list, so that a step allocates nothing
 	kvUsed   int64      // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
 	buffers  buffers
+	keptUsed int64 // bytes of outputs kept. Invariant: 0 ≤ keptUsed ≤ cfg.ReplayBudget
 	draining bool
 	stopped  bool // Run has returned or is about to
 	stats    counters

@@ -20,6 +20,7 @@ func FuzzSubmit(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 2, 1, 0, 1})
 	f.Add([]byte{0, 0, 0, 0, 4, 1, 0, 0, 1, 0, 1, 2, 0, 0, 0, 0, 0, 0, 2, 2, 1, 1, 0, 0})
 	f.Add([]byte{0, 0, 0, 0, 4, 1, 1, 0, 2, 9, 9, 9, 9, 9, 9, 9, 3, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{3, 0, 0, 4, 0, 2, 0, 0, 0, 0, 1, 0, 2, 1, 0, 0, 0, 0, 2, 2, 1, 1, 0, 0})
 	f.Add([]byte{0, 255, 0, 0, 1, 255, 255, 255, 1, 0, 0, 255, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		e := start(t, m, func(c *engine.Config) { c.MaxRows = 8 })
@@ -39,12 +40,12 @@ func FuzzSubmit(f *testing.F) {
 				Hidden: make([]byte, max(int(b[4]%16)*testHidden*4-int(b[6]), 0)),
 			}
 		}
-		step, position := uint32(0), uint32(0)
+		step, position, give := uint32(0), uint32(0), uint32(0)
 		for len(script) >= 8 && step < 40 {
 			b := script[:8]
 			script = script[8:]
 			var frame protocol.Frame
-			switch b[0] % 4 {
+			switch b[0] % 5 {
 			case 0:
 				r := result(b)
 				if len(r.Tokens) > 0 {
@@ -55,6 +56,8 @@ func FuzzSubmit(f *testing.F) {
 				frame = &protocol.Truncate{Session: open.Session, Epoch: protocol.Epoch(b[1]), Step: uint32(b[2]), Position: uint32(b[3])}
 			case 2:
 				frame = &protocol.Step{Session: open.Session, Step: step, Position: position, Tokens: make([]protocol.TokenID, b[4])}
+			case 3:
+				frame = &protocol.Resume{Session: open.Session, Epoch: protocol.Epoch(b[1]), Step: uint32(b[2]), Rows: []uint32{uint32(b[3]), uint32(b[4]), uint32(b[5])}}
 			default:
 				frame = &protocol.Close{}
 			}
@@ -66,7 +69,11 @@ func FuzzSubmit(f *testing.F) {
 			}
 			switch got := (<-out).(type) {
 			case *protocol.IntermediateResult:
-				if got.Step != step || got.Position != position || len(got.Hidden) != len(got.Tokens)*testHidden*4 || len(got.Hops) != 1 {
+				size := len(got.Tokens) * testHidden * 4
+				if position < give {
+					size = 0
+				}
+				if got.Step != step || got.Position != position || len(got.Hidden) != size || len(got.Hops) != 1 {
 					t.Fatalf("step %d at %d answered %+v", step, position, got)
 				}
 				position += uint32(len(got.Tokens))
@@ -75,6 +82,12 @@ func FuzzSubmit(f *testing.F) {
 					t.Fatalf("step %d at %d answered %+v", step, position, got)
 				}
 				position = got.Position
+				give = min(give, position)
+			case *protocol.Resume:
+				if got.Step != step || step != 0 || got.Rows[1] != 0 {
+					t.Fatalf("step %d at %d answered %+v", step, position, got)
+				}
+				position, give = 0, got.Rows[2]
 			default:
 				t.Fatalf("answered %T: %v", got, got)
 			}

@@ -92,8 +92,8 @@ func (e *Engine) take(j *job) bool {
 		j.out.cost = j.in.cost
 		s.running = true
 		<-s.slots
-		if j.in.truncate {
-			j.kv.rows = min(j.kv.rows, j.in.position)
+		if j.in.kind != inputRows {
+			j.kv.keep(j.in.keep)
 		}
 		return true
 	}
@@ -109,11 +109,11 @@ func (e *Engine) finish(j *job, err error) {
 	s.active = e.cfg.Now()
 	switch k.owner {
 	case s:
-		k.rows = uint32(k.cache.Len())
+		k.computed()
 	case nil:
 		e.release(k) // closed while the step ran
 	}
-	if !j.in.truncate && err == nil {
+	if j.in.kind == inputRows && !j.in.pass && err == nil {
 		e.stats.step(len(j.in.tokens), j.processing)
 	}
 	if s.ended {
@@ -136,19 +136,26 @@ func (e *Engine) finish(j *job, err error) {
 // compute runs a job and fills its output. It holds no lock: kv, in and out are the loop's now.
 func (e *Engine) compute(ctx context.Context, j *job) error {
 	k, in := j.kv, j.in
-	// Rows beyond are those of a step that ran when its session was replaced, or what the truncate forgets.
+	// Rows beyond are those of a step that ran when its session was replaced, or what the truncate or resume forgets.
 	if k.cache.Len() > int(k.rows) {
 		if err := k.truncate(k.rows); err != nil {
 			return err
 		}
 	}
-	if in.truncate {
+	switch {
+	case in.kind == inputTruncate:
 		j.out.setTruncate(j.s, in)
+		return nil
+	case in.kind == inputResume:
+		j.out.setResume(j.s, in)
+		return nil
+	case in.pass:
+		e.passOn(j)
 		return nil
 	}
 	begin := e.cfg.Now()
 	err := e.cfg.Model.Forward(k.cache, layers.Input{
-		Layers: j.s.layers, Tokens: in.tokens, Hidden: in.hidden, Logits: e.want(in),
+		Layers: j.s.layers, Tokens: in.tokens, Hidden: in.hidden, Logits: e.want(in), Round: j.s.rounds,
 	}, &e.forward)
 	if err != nil {
 		return err
@@ -173,7 +180,11 @@ func (e *Engine) encode(j *job, queue time.Duration) {
 		k.history = append(k.history, in.tokens...)
 		e.appendLogits(j)
 	} else {
-		r.Hidden = protocol.AppendHidden(r.Hidden, e.forward.Hidden, s.wire)
+		r.Hidden = protocol.AppendHidden(r.Hidden, e.forward.Hidden, s.out)
+		k.kept.append(in.position, r.Hidden, e.reserveKept)
+		if in.silent {
+			r.Hidden = r.Hidden[:0]
+		}
 	}
 	r.Digest = protocol.Digest(r)
 	r.Hops = append(r.Hops, protocol.HopTiming{
@@ -181,4 +192,27 @@ func (e *Engine) encode(j *job, queue time.Duration) {
 		Processing: uint64(j.processing), Queue: uint64(queue), Decode: uint64(in.decode), Encode: uint64(before),
 	})
 	j.encode = e.cfg.Now().Sub(begin)
+}
+
+// passOn sends rows that were computed before on: their outputs if the next hop lacks them, else only their tokens.
+func (e *Engine) passOn(j *job) {
+	s, in := j.s, j.in
+	j.out.setRows(s, in)
+	r := &j.out.result
+	if !s.last() && !in.silent {
+		r.Hidden = j.kv.kept.read(r.Hidden, in.position, len(in.tokens))
+	}
+	r.Digest = protocol.Digest(r)
+	r.Hops = append(r.Hops, protocol.HopTiming{Layers: s.layers})
+}
+
+// reserveKept takes memory for outputs from their budget.
+func (e *Engine) reserveKept(bytes int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if bytes > e.cfg.ReplayBudget-e.keptUsed {
+		return false
+	}
+	e.keptUsed += bytes
+	return true
 }

@@ -11,7 +11,8 @@ import (
 
 // Open reserves a session or refuses it with a *protocol.Error. An open session of the same ID and a lower epoch is
 // replaced: its handle drops everything from now on, and its rows stay if the hop's layers and the wire type are the
-// same and the reservation suffices ([protocol.Opened].CachedTo says how many; a truncate forgets them).
+// same and the reservation suffices ([protocol.Opened] says how many, and of how many the outputs were kept; a resume
+// makes hops with different numbers of rows go on together).
 //
 // deliver gets every output in order (IntermediateResult, Truncate, at last an Error if the engine ends the session),
 // from one goroutine of the session, never from the step loop; a frame is valid until deliver returns. It may block,
@@ -23,13 +24,13 @@ func (e *Engine) Open(o *protocol.Open, deliver func(protocol.Frame) error) (*Se
 		return nil, nil, e.refused(o, hop, err)
 	}
 	s := newSession(e, o, hop, deliver)
-	kept, err := e.reserve(s, o)
+	rows, outputs, err := e.reserve(s, o)
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
 	}
-	e.cfg.Log.Info("session open", zap.Stringer("session", s.id), zap.Uint32("epoch", uint32(s.epoch)),
-		zap.Stringer("layers", hop.Layers), zap.Uint32("positions", o.Positions), zap.Uint32("cached", kept))
-	return s, &protocol.Opened{Session: s.id, Epoch: s.epoch, KVBytes: uint64(s.kvBytes), CachedTo: kept}, nil
+	e.cfg.Log.Info("session open", zap.Stringer("session", s.id), zap.Uint32("epoch", uint32(s.epoch)), zap.Stringer("layers", hop.Layers),
+		zap.Uint32("positions", o.Positions), zap.Uint32("cached", rows), zap.Uint32("kept", outputs))
+	return s, &protocol.Opened{Session: s.id, Epoch: s.epoch, KVBytes: uint64(s.kvBytes), CachedTo: rows, KeptTo: outputs}, nil
 }
 
 // admit checks what does not depend on other sessions.
@@ -72,51 +73,51 @@ func (e *Engine) admit(o *protocol.Open) (hop protocol.Hop, err *protocol.Error)
 }
 
 // reserve takes a session slot and KV memory for s, or the rows of the session it replaces, and starts s.
-func (e *Engine) reserve(s *Session, o *protocol.Open) (kept uint32, err *protocol.Error) {
+func (e *Engine) reserve(s *Session, o *protocol.Open) (rows, outputs uint32, err *protocol.Error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.draining || e.stopped {
-		return 0, protocol.Errorf(protocol.CodeDraining, "this node is leaving: choose another")
+		return 0, 0, protocol.Errorf(protocol.CodeDraining, "this node is leaving: choose another")
 	}
 	old := e.sessions[s.id]
 	if old == nil {
 		if len(e.sessions) >= e.cfg.MaxSessions {
-			return 0, protocol.Errorf(protocol.CodeBusy, "all %d session slots are in use: choose another node or try later", e.cfg.MaxSessions)
+			return 0, 0, protocol.Errorf(protocol.CodeBusy, "all %d session slots are in use: choose another node or try later", e.cfg.MaxSessions)
 		}
 		if s.kv, err = e.newKV(s, o, 0); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		s.order = order{session: s.id, epoch: s.epoch, limit: o.Positions}
 	} else {
-		if _, err = old.order.reopen(s.epoch, 0, o.Positions); err != nil {
-			return 0, err
+		if err = old.order.newer(s.epoch); err != nil {
+			return 0, 0, err
 		}
-		if old.kv.serves(s.layers, s.wire, o.Positions) {
+		if kind := kindOf(o); old.kv.serves(&kind, o.Positions) {
 			s.kv, old.kv = old.kv, nil
-			kept = min(s.kv.rows, o.Positions)
+			s.kv.keep(o.Positions)
+			rows, outputs = s.kv.rows, s.kv.outputs
 		} else {
 			var freed int64
 			if !old.running {
 				freed = old.kv.bytes
 			}
 			if s.kv, err = e.newKV(s, o, freed); err != nil {
-				return 0, err
+				return 0, 0, err
 			}
 		}
-		s.order, _ = old.order.reopen(s.epoch, kept, o.Positions)
 		old.replaced = true
 		old.end(nil)
 	}
+	s.order = newOrder(o, rows, outputs)
 	s.kv.owner = s
 	s.kvBytes = s.kv.bytes
 	e.sessions[s.id] = s
 	e.deliverers.Go(s.deliverLoop)
-	return kept, nil
+	return rows, outputs, nil
 }
 
 // newKV reserves KV memory; freed bytes are about to be returned by a session that s replaces. e.mu is held.
 func (e *Engine) newKV(s *Session, o *protocol.Open, freed int64) (*kv, *protocol.Error) {
-	k := &kv{layers: s.layers, wire: s.wire, limit: o.Positions}
+	k := &kv{kind: kindOf(o), limit: o.Positions}
 	k.bytes = e.cfg.Model.KVBytes(int(o.Positions))
 	if s.last() {
 		k.bytes += int64(o.Positions) * 4 // the history
@@ -128,6 +129,8 @@ func (e *Engine) newKV(s *Session, o *protocol.Open, freed int64) (*kv, *protoco
 	k.cache = e.cfg.Model.NewCache(int(o.Positions))
 	if s.last() {
 		k.history = make([]protocol.TokenID, 0, o.Positions)
+	} else {
+		k.kept = newKept(e.cfg.Model.Config().Hidden*s.out.Size(), o.Positions)
 	}
 	e.kvUsed += k.bytes
 	return k, nil

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,9 +16,10 @@ import (
 // TestOrder walks testdata/order. Commands, one a block; each prints its verdict and the state after it:
 //
 //	open epoch=E positions=N            a fresh session
-//	reopen epoch=E kept=N positions=N   a new epoch of it
+//	reopen epoch=E kept=N positions=N   a new epoch of it; outputs=N of the rows' outputs are kept; index=I hops=N of the route
 //	rows epoch=E step=S position=P n=N  [session=other]
 //	truncate epoch=E step=S position=P  [session=other]
+//	resume epoch=E step=S rows=(A,B,…)  [session=other]
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata/order", func(t *testing.T, path string) {
@@ -35,23 +37,38 @@ func TestOrder(t *testing.T) {
 			var out string
 			switch d.Cmd {
 			case "open":
-				o = order{epoch: epoch, limit: arg("positions")}
+				o = newOrder(&protocol.Open{Epoch: epoch, Positions: arg("positions"), Route: make([]protocol.Hop, 1)}, 0, 0)
 				out = "opened"
 			case "reopen":
-				next, err := o.reopen(epoch, arg("kept"), arg("positions"))
-				if out = "reopened"; err != nil {
+				if err := o.newer(epoch); err != nil {
 					out = err.Error()
-				} else {
-					o = next
+					break
 				}
+				open := &protocol.Open{Epoch: epoch, Positions: arg("positions"), Index: arg("index"), Route: make([]protocol.Hop, max(1, arg("hops")))}
+				o = newOrder(open, arg("kept"), arg("outputs"))
+				out = "reopened"
 			case "rows":
 				out = outcome(o.rows(session, epoch, arg("step"), arg("position"), int(arg("n"))))
 			case "truncate":
 				out = outcome(o.truncate(session, epoch, arg("step"), arg("position")))
+			case "resume":
+				var rows []uint32
+				for _, a := range d.CmdArgs {
+					for _, v := range a.Vals {
+						if n, err := strconv.ParseUint(v, 10, 32); a.Key == "rows" && err == nil {
+							rows = append(rows, uint32(n))
+						}
+					}
+				}
+				out = outcome(o.resume(session, epoch, arg("step"), rows))
 			default:
 				d.Fatalf(t, "unknown command %s", d.Cmd)
 			}
-			return fmt.Sprintf("%s\nepoch %d, step %d, next %d/%d\n", strings.TrimSpace(out), o.epoch, o.step, o.next, o.limit)
+			state := fmt.Sprintf("epoch %d, step %d, next %d/%d", o.epoch, o.step, o.next, o.limit)
+			if o.have > 0 || o.give > 0 {
+				state += fmt.Sprintf(", has %d, the next hop %d", o.have, o.give)
+			}
+			return fmt.Sprintf("%s\n%s\n", strings.TrimSpace(out), state)
 		})
 	})
 }

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,8 +19,9 @@ type Session struct {
 	engine   *Engine
 	id       protocol.SessionID
 	epoch    protocol.Epoch
-	wire     protocol.DType
-	index    int // place in the route
+	in, out  protocol.DType // of hidden states that come and go
+	rounds   []uint32       // layer boundaries, those within layers among them, at which they are rounded
+	index    int            // place in the route
 	layers   protocol.LayerRange
 	sampling protocol.Sampling
 	deliver  func(protocol.Frame) error
@@ -45,7 +47,8 @@ type Session struct {
 
 func newSession(e *Engine, o *protocol.Open, hop protocol.Hop, deliver func(protocol.Frame) error) *Session {
 	s := &Session{
-		engine: e, id: o.Session, epoch: o.Epoch, wire: o.Wire, index: int(o.Index), layers: hop.Layers,
+		engine: e, id: o.Session, epoch: o.Epoch, index: int(o.Index), layers: hop.Layers,
+		in: o.WireAt(hop.Layers.From), out: o.WireAt(hop.Layers.To), rounds: slices.Clone(o.Rounds),
 		sampling: o.Request.Sampling, deliver: deliver,
 		slots: make(chan struct{}, e.cfg.Queue), ready: make(chan *output, outputSlots), done: make(chan struct{}),
 		queue: make([]*input, 0, e.cfg.Queue), free: make([]*output, 0, outputSlots), active: e.cfg.Now(),
@@ -60,8 +63,8 @@ func newSession(e *Engine, o *protocol.Open, hop protocol.Hop, deliver func(prot
 func (s *Session) first() bool { return s.layers.From == 0 }
 func (s *Session) last() bool  { return s.layers.To == s.engine.cfg.Model.Config().NLayers }
 
-// Submit hands the next input over: a *protocol.Step (first hop), *protocol.IntermediateResult (other hops) or
-// *protocol.Truncate. It copies what it needs of f before it returns, and blocks while the session's queue is full.
+// Submit hands the next input over: a *protocol.Step (first hop), *protocol.IntermediateResult (other hops),
+// *protocol.Truncate or *protocol.Resume. It copies what it needs of f before it returns, and blocks while the session's queue is full.
 // One goroutine at a time may call it. Frames of an older epoch and of steps already taken are dropped without an
 // error. A refused frame returns a *protocol.Error and changes nothing; it is not delivered as well. A session that
 // has ended returns CodeSessionNotFound or the error it ended with; one whose deliver failed, CodeUnreachable.
@@ -84,13 +87,8 @@ func (s *Session) Submit(ctx context.Context, f protocol.Frame) error {
 		return err
 	}
 	start := e.cfg.Now()
-	switch f := f.(type) {
-	case *protocol.Step:
-		in.setStep(f)
-	case *protocol.IntermediateResult:
-		in.setResult(f)
-	case *protocol.Truncate:
-		in.setTruncate(f)
+	if r, ok := f.(*protocol.IntermediateResult); ok {
+		in.setHidden(r)
 	}
 	in.received, in.decode = received, e.cfg.Now().Sub(start)
 
@@ -122,6 +120,7 @@ func (s *Session) accept(f protocol.Frame, cost int64) (*input, error) {
 	}
 	if err == nil && v == accept {
 		in := e.takeInput()
+		in.set(f, &s.order)
 		in.cost = cost
 		return in, nil
 	}

@@ -16,6 +16,7 @@ type Stats struct {
 	KVUsed      int64 // bytes reserved
 	KVMax       int64
 	Buffered    int64 // bytes of inputs that wait and of outputs on their way
+	KeptUsed    int64 // bytes of outputs kept
 	Draining    bool
 
 	MeanStep   time.Duration // moving mean of a one-row step's processing; 0: none yet
@@ -56,7 +57,7 @@ func (e *Engine) Stats() Stats {
 	defer e.mu.Unlock()
 	return Stats{
 		Sessions: len(e.sessions), MaxSessions: e.cfg.MaxSessions,
-		KVUsed: e.kvUsed, KVMax: e.cfg.KVBudget, Buffered: e.buffers.used, Draining: e.draining,
+		KVUsed: e.kvUsed, KVMax: e.cfg.KVBudget, Buffered: e.buffers.used, KeptUsed: e.keptUsed, Draining: e.draining,
 		MeanStep: e.stats.meanStep, Steps: e.stats.steps, Rows: e.stats.rows,
 		Stale: e.stats.stale, Duplicates: e.stats.duplicates, Expired: e.stats.expired,
 		Refusals: maps.Clone(e.stats.refusals),
