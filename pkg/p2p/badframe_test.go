@@ -229,16 +229,26 @@ func TestTruncatedFrameEndsTheSession(t *testing.T) {
 	r.waitIdle(t)
 }
 
-func TestStepBeforeOpenedIsRefused(t *testing.T) {
+// A hop computes before its link is there; its output waits for it.
+func TestStepBeforeTheLink(t *testing.T) {
 	t.Parallel()
 	r := newRoute(t, 2)
 	o := r.request(protocol.PathDirect)
 	s := openRaw(t, r.coordinator, r.hosts[0], p2p.SessionProtocol)
-	s.send(t, o) // hop 1 gets no Open: hop 0 cannot answer yet
-	s.send(t, &protocol.Step{Session: o.Session, Epoch: o.Epoch, Tokens: tokens(1, 1)})
-	f, err := s.recv()
-	if e, ok := f.(*protocol.Error); !ok || e.Code != protocol.CodeOutOfOrder {
-		t.Errorf("%+v, %v", f, err)
+	s.send(t, o) // hop 1 has got no Open yet
+	if f, err := s.recv(); err != nil || f.FrameType() != protocol.TypeOpened {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	s.send(t, &protocol.Step{Session: o.Session, Epoch: o.Epoch, Tokens: tokens(1, 1), Sample: true})
+	second := *o
+	second.Index = 1
+	hop, err := r.coordinator.OpenHop(t.Context(), o.Route[1], &second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hop.Close()
+	if out, ok := receive(t, hop).(*protocol.IntermediateResult); !ok || out.Generated[0] != 3 {
+		t.Errorf("%+v", out)
 	}
 }
 

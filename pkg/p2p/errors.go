@@ -89,6 +89,7 @@ var (
 	errNoAnswer = errors.New("the peer ended the stream without an answer")
 	errClosed   = errors.New("the host is closed")
 	errEnded    = errors.New("the peer ended the session")
+	errNoLink   = errors.New("there is no link to the next hop")
 )
 
 // ended reports whether the other side ended a stream on purpose: at a frame's end, or by a reset without a reason.

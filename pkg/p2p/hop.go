@@ -21,11 +21,12 @@ type HopStream struct {
 	opened protocol.Opened
 	result protocol.IntermediateResult
 	trunc  protocol.Truncate
+	resume protocol.Resume
 }
 
-// OpenHop opens a session at one hop of o.Route and returns when the hop has reserved its memory and, on the direct
-// path, reached the next hop. On that path the hops wait for each other: open all of them at the same time. A refusal
-// is a *protocol.Error. ctx bounds the opening only; end the session with [HopStream.Close].
+// OpenHop opens a session at one hop of o.Route and returns when the hop has reserved its memory. On the direct path hops
+// then reach for each other: open all of them at the same time; a next hop that cannot be reached is a *protocol.Error that
+// [HopStream.Recv] brings. A refusal is a *protocol.Error. ctx bounds the opening only; end the session with [HopStream.Close].
 func (h *Host) OpenHop(ctx context.Context, hop protocol.Hop, o *protocol.Open) (*HopStream, error) {
 	pi, err := hopInfo(&hop)
 	if err != nil {
@@ -70,7 +71,7 @@ func (hs *HopStream) Hop() protocol.Hop { return hs.hop }
 // Opened returns the hop's answer to Open.
 func (hs *HopStream) Opened() protocol.Opened { return hs.opened }
 
-// Send sends *protocol.Step, *protocol.IntermediateResult or *protocol.Truncate; the frame is free when it returns.
+// Send sends *protocol.Step, *protocol.IntermediateResult, *protocol.Truncate or *protocol.Resume; the frame is free when it returns.
 // It blocks while the hop is behind.
 func (hs *HopStream) Send(f protocol.Frame) error {
 	if err := hs.s.WriteFrame(f); err != nil {
@@ -79,8 +80,8 @@ func (hs *HopStream) Send(f protocol.Frame) error {
 	return nil
 }
 
-// Recv returns the next *protocol.IntermediateResult, *protocol.Truncate or *protocol.Error of the hop. The first two
-// are valid until the next Recv. An Error does not end the stream by itself; an error returned does.
+// Recv returns the next *protocol.IntermediateResult, *protocol.Truncate, *protocol.Resume or *protocol.Error of the hop. All
+// but the last are valid until the next Recv. An Error does not end the stream by itself; an error returned does.
 func (hs *HopStream) Recv() (protocol.Frame, error) {
 	t, body, err := hs.s.Next()
 	if errors.Is(err, io.EOF) {
@@ -95,6 +96,8 @@ func (hs *HopStream) Recv() (protocol.Frame, error) {
 		f = &hs.result
 	case protocol.TypeTruncate:
 		f = &hs.trunc
+	case protocol.TypeResume:
+		f = &hs.resume
 	case protocol.TypeError:
 		f = new(protocol.Error)
 	default:

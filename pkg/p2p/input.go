@@ -15,6 +15,7 @@ type inputFrames struct {
 	step     protocol.Step
 	result   protocol.IntermediateResult
 	truncate protocol.Truncate
+	resume   protocol.Resume
 	close    protocol.Close
 }
 
@@ -27,6 +28,8 @@ func (in *inputFrames) frame(t protocol.Type) protocol.Frame {
 		return &in.result
 	case protocol.TypeTruncate:
 		return &in.truncate
+	case protocol.TypeResume:
+		return &in.resume
 	case protocol.TypeClose:
 		return &in.close
 	}
@@ -41,6 +44,8 @@ func identity(f protocol.Frame) (protocol.SessionID, protocol.Epoch) {
 	case *protocol.IntermediateResult:
 		return f.Session, f.Epoch
 	case *protocol.Truncate:
+		return f.Session, f.Epoch
+	case *protocol.Resume:
 		return f.Session, f.Epoch
 	case *protocol.Close:
 		return f.Session, f.Epoch
@@ -91,7 +96,7 @@ func (ss *session) read(s *Stream, inputs bool) {
 	}
 }
 
-// accept checks what the network layer knows: the session, its epoch, and that it is open.
+// accept checks what the network layer knows: the session and its epoch.
 func (ss *session) accept(f protocol.Frame) *protocol.Error {
 	id, epoch := identity(f)
 	switch {
@@ -101,8 +106,6 @@ func (ss *session) accept(f protocol.Frame) *protocol.Error {
 		return protocol.Errorf(protocol.CodeStaleEpoch, "epoch %d is over, this is %d", epoch, ss.open.Epoch)
 	case epoch > ss.open.Epoch:
 		return protocol.Errorf(protocol.CodeOutOfOrder, "epoch %d has not begun, this is %d", epoch, ss.open.Epoch)
-	case !ss.ready.Load() && f.FrameType() != protocol.TypeClose:
-		return protocol.Errorf(protocol.CodeOutOfOrder, "the session is not open yet: wait for Opened")
 	}
 	return nil
 }
@@ -115,7 +118,7 @@ func (ss *session) readFailed(s *Stream, err error) {
 	}
 	hangUp(s, err)
 	if s != ss.coord {
-		ss.linkLost("the link from the previous hop broke", err)
+		ss.linkLost("the link from the previous hop broke", s.Peer(), err)
 	}
 }
 

@@ -15,13 +15,22 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// attachNext opens the link to the next hop, where the path needs one, and starts to watch it.
-func (ss *session) attachNext() error {
+// attachNext opens the link to the next hop, where the path needs one, and starts to watch it. A link that cannot be made is
+// reported as one that was lost.
+func (ss *session) attachNext() {
 	if !ss.direct() || ss.last() {
-		return nil
+		return
 	}
 	hop := ss.open.Route[ss.open.Index+1]
-	pi, err := hopInfo(&hop)
+	if err := ss.attachTo(&hop); err != nil && !ss.lost.Swap(true) && ss.ctx.Err() == nil {
+		e := protocol.Errorf(protocol.CodeUnreachable, "attach to the next hop, layers %s at %s: %v", hop.Layers, hop.Peer, err)
+		e.Lost = hop.Peer
+		ss.report(e)
+	}
+}
+
+func (ss *session) attachTo(hop *protocol.Hop) error {
+	pi, err := hopInfo(hop)
 	if err != nil {
 		return err
 	}
@@ -38,9 +47,9 @@ func (ss *session) attachNext() error {
 		}
 	}
 	if err != nil {
-		return protocol.Errorf(protocol.CodeUnreachable, "attach to the next hop, layers %s at %s: %v", hop.Layers, hop.Peer, err)
+		return err
 	}
-	ss.next.Store(link)
+	ss.next = link
 	free := ss.h.protect(pi.ID, "next of "+ss.open.Session.String())
 	unbind := ss.bind(link)
 	go func() {
@@ -86,7 +95,7 @@ func (ss *session) watch(link *Stream) {
 		err = errEnded
 	}
 	link.Reset(network.StreamNoError)
-	ss.linkLost("the link to the next hop broke", err)
+	ss.linkLost("the link to the next hop broke", link.Peer(), err)
 }
 
 // serveLink takes a previous hop's link and reads the session's inputs from it.
@@ -122,7 +131,7 @@ func (h *Host) serveLink(s *Stream) {
 	defer h.protect(s.Peer(), "link of "+a.Session.String())()
 	defer ss.bind(s)()
 	if err := s.WriteFrame(&protocol.Attached{Session: a.Session, Epoch: a.Epoch}); err != nil {
-		ss.linkLost("the link from the previous hop broke", err)
+		ss.linkLost("the link from the previous hop broke", s.Peer(), err)
 		return
 	}
 	ss.read(s, true)

@@ -18,8 +18,8 @@ type Node interface {
 	Manifest() []byte
 
 	// OpenSession reserves what o asks for or refuses with a *protocol.Error. The session's output goes to deliver,
-	// in order, from one goroutine at a time: *protocol.IntermediateResult and *protocol.Truncate to the next hop or
-	// the coordinator as the path says, *protocol.Error to the coordinator. deliver blocks while the receiver is
+	// in order, from one goroutine at a time: *protocol.IntermediateResult, *protocol.Truncate and *protocol.Resume to the next
+	// hop or the coordinator as the path says, *protocol.Error to the coordinator. deliver blocks while the receiver is
 	// slow, has encoded the frame when it returns, and keeps no reference to it. It must not be called from within
 	// OpenSession. After its first error the output has nowhere to go.
 	OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (Session, *protocol.Opened, error)
@@ -27,7 +27,7 @@ type Node interface {
 
 // Session is one session of a node.
 type Session interface {
-	// Submit queues *protocol.Step, *protocol.IntermediateResult or *protocol.Truncate; calls come in order, one at a
+	// Submit queues *protocol.Step, *protocol.IntermediateResult, *protocol.Truncate or *protocol.Resume; calls come in order, one at a
 	// time. The frame and everything it points to belong to the caller again when Submit returns: it copies what it
 	// keeps. It blocks while the queue is full, until ctx ends. A *protocol.Error refuses the frame and leaves the
 	// session as it was; any other error ends the session.

@@ -3,6 +3,10 @@
 package p2p
 
 import (
+	"context"
+	"errors"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -14,12 +18,19 @@ func (ss *session) deliver(f protocol.Frame) error {
 		ss.report(e)
 		return nil
 	}
-	next := ss.next.Load()
-	if next == nil {
+	if !ss.direct() || ss.last() {
 		return ss.coord.WriteFrame(f)
 	}
-	if err := next.WriteFrame(f); err != nil {
-		ss.linkLost("the link to the next hop broke", err)
+	select {
+	case <-ss.attached:
+	case <-ss.ctx.Done():
+		return context.Cause(ss.ctx)
+	}
+	if ss.next == nil {
+		return errNoLink
+	}
+	if err := ss.next.WriteFrame(f); err != nil {
+		ss.linkLost("the link to the next hop broke", ss.next.Peer(), err)
 		return err
 	}
 	return nil
@@ -39,10 +50,14 @@ func (ss *session) report(err error) {
 }
 
 // linkLost reports a broken link, once, and not when the session is ending anyway. The session stays: its KV cache is
-// worth keeping for the next epoch.
-func (ss *session) linkLost(what string, err error) {
+// worth keeping for the next epoch. The peer counts as lost unless it ended the link itself.
+func (ss *session) linkLost(what string, p peer.ID, err error) {
 	if ss.ctx.Err() != nil || ss.lost.Swap(true) {
 		return
 	}
-	ss.report(protocol.Errorf(protocol.CodeUnreachable, "%s: %v", what, err))
+	e := protocol.Errorf(protocol.CodeUnreachable, "%s: %v", what, err)
+	if !ended(err) && !errors.Is(err, errEnded) {
+		e.Lost = p.String()
+	}
+	ss.report(e)
 }

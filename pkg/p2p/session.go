@@ -26,9 +26,10 @@ type session struct {
 	ctx    context.Context //nolint:containedctx // ends with the coordinator's stream
 	cancel context.CancelFunc
 
-	next    atomic.Pointer[Stream] // link to the next hop
-	ready   atomic.Bool            // Opened is sent: inputs may come
-	linked  atomic.Bool            // the previous hop is attached
+	attached chan struct{} // closed when next is set, or never will be
+	next     *Stream       // link to the next hop; nil: there is none, or it could not be made
+
+	linked  atomic.Bool // the previous hop is attached
 	rejects atomic.Int32
 	lost    atomic.Bool // the loss of a link is reported
 
@@ -44,7 +45,7 @@ func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
 		refuse(s, &o, err)
 		return
 	}
-	ss := &session{h: h, open: &o, coord: s, log: h.cfg.Log.With(zap.Stringer("session", o.Session), zap.Uint32("epoch", uint32(o.Epoch)))}
+	ss := &session{h: h, open: &o, coord: s, attached: make(chan struct{}), log: h.cfg.Log.With(zap.Stringer("session", o.Session), zap.Uint32("epoch", uint32(o.Epoch)))}
 	ss.ctx, ss.cancel = context.WithCancel(ctx)
 	defer ss.cancel()
 	node, opened, err := n.OpenSession(&o, ss.deliver)
@@ -63,18 +64,16 @@ func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
 	defer h.sessions.remove(key)
 	defer h.protect(s.Peer(), "session "+o.Session.String())()
 
-	// Attaching takes up to attachTimeout; meanwhile the coordinator may give up, which the reader below sees.
+	if err := s.WriteFrame(opened); err != nil {
+		hangUp(s, err)
+		return
+	}
+	// Attaching takes up to attachTimeout. The first output waits for it, not the coordinator; and where it fails the rows stay, for a
+	// higher epoch along another route.
 	var attaching sync.WaitGroup
 	attaching.Go(func() {
-		if err := ss.attachNext(); err != nil {
-			ss.report(err)
-			ss.end()
-			return
-		}
-		ss.ready.Store(true)
-		if err := s.WriteFrame(opened); err != nil {
-			ss.end()
-		}
+		defer close(ss.attached)
+		ss.attachNext()
 	})
 	ss.log.Debug("session open", zap.Stringer("layers", ss.hop().Layers))
 	ss.read(s, ss.fromCoordinator())
@@ -125,12 +124,6 @@ func (ss *session) fromCoordinator() bool { return !ss.direct() || ss.open.Index
 // isPrevious reports whether p is the hop before this one.
 func (ss *session) isPrevious(p peer.ID) bool {
 	return ss.direct() && ss.open.Index > 0 && ss.open.Route[ss.open.Index-1].Peer == p.String()
-}
-
-// end unblocks the reader of the coordinator's stream; what was written is still delivered.
-func (ss *session) end() {
-	ss.cancel()
-	ss.coord.Close()
 }
 
 // wait stops the link's reader and waits for it, so that no Submit follows.

@@ -129,11 +129,16 @@ func TestOpenRefused(t *testing.T) {
 	if !errors.As(errs[1], &busy) || busy.Code != protocol.CodeBusy || busy.Layers != (protocol.LayerRange{From: 2, To: 4}) || busy.Peer != r.hosts[1].ID().String() {
 		t.Errorf("hop 1: %v", errs[1])
 	}
-	if !errors.Is(errs[0], &protocol.Error{Code: protocol.CodeUnreachable}) || !strings.Contains(errs[0].Error(), "layers 2-3") {
-		t.Errorf("hop 0 could not attach: %v", errs[0])
+	if errs[0] != nil || errs[2] != nil {
+		t.Fatalf("hop 0: %v, hop 2: %v", errs[0], errs[2])
 	}
-	if errs[2] != nil {
-		t.Errorf("hop 2: %v", errs[2])
+	// Hop 0 could not attach; it says to whom, and keeps the session for an epoch along another route.
+	e, ok := receive(t, hops[0]).(*protocol.Error)
+	if !ok || e.Code != protocol.CodeUnreachable || e.Lost != r.hosts[1].ID().String() || !strings.Contains(e.Message, "layers 2-3") {
+		t.Errorf("hop 0: %+v", e)
+	}
+	if n := r.nodes[0].open.Load(); n != 1 {
+		t.Errorf("hop 0 has %d sessions, want 1", n)
 	}
 	for _, h := range hops {
 		if h != nil {
@@ -145,26 +150,16 @@ func TestOpenRefused(t *testing.T) {
 }
 
 // A coordinator that learns of a refusal gives up on the other hops: they must not hold their memory until their own
-// timeouts.
+// timeouts, also while they reach for the next hop.
 func TestOpenGivenUpFreesAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRoute(t, 2)
 	o := r.request(protocol.PathDirect)
-	ctx, cancel := context.WithCancel(t.Context())
-	opened := make(chan error, 1)
-	go func() {
-		_, err := r.coordinator.OpenHop(ctx, o.Route[0], o) // hop 1 never gets its Open
-		opened <- err
-	}()
-	for r.nodes[0].open.Load() == 0 {
-		if _, _, err := r.coordinator.Status(t.Context(), r.hosts[0].AddrInfo()); err != nil {
-			t.Fatal(err)
-		}
+	hop, err := r.coordinator.OpenHop(t.Context(), o.Route[0], o) // hop 1 never gets its Open
+	if err != nil {
+		t.Fatal(err)
 	}
-	cancel()
-	if err := <-opened; err == nil {
-		t.Fatal("opened without the next hop")
-	}
+	hop.Close()
 	r.waitIdle(t)
 }
 
@@ -195,14 +190,16 @@ func TestOpenTwice(t *testing.T) {
 func TestLostHop(t *testing.T) {
 	t.Parallel()
 	r := newRoute(t, 3)
-	hops := r.mustOpen(t, r.request(protocol.PathDirect))
+	o := r.request(protocol.PathDirect)
+	hops := r.mustOpen(t, o)
+	exchange(t, protocol.PathDirect, hops, &protocol.Step{Session: o.Session, Epoch: 1, Tokens: tokens(1, 1), Sample: true}) // the links are there
 	if err := r.hosts[1].Close(); err != nil {
 		t.Fatal(err)
 	}
 	// The hops on both sides say so by themselves, before any step is sent.
 	for _, i := range []int{0, 2} {
 		e, ok := receive(t, hops[i]).(*protocol.Error)
-		if !ok || e.Code != protocol.CodeUnreachable || e.Peer != r.hosts[i].ID().String() || e.Layers != hops[i].Hop().Layers {
+		if !ok || e.Code != protocol.CodeUnreachable || e.Peer != r.hosts[i].ID().String() || e.Layers != hops[i].Hop().Layers || e.Lost != r.hosts[1].ID().String() {
 			t.Errorf("hop %d: %+v", i, e)
 		}
 	}
