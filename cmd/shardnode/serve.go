@@ -110,6 +110,12 @@ func (o *options) nodeConfig() (node.Config, error) {
 		KVBudget: int64(o.kvBudget), BufferBudget: int64(o.buffers), Memory: int64(o.memory),
 		Swarm: o.swarm, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS, Version: cmdline.ShortVersion(),
 	}
+	switch {
+	case o.replay == 0:
+		cfg.ReplayBudget = -1
+	case o.replay > 0:
+		cfg.ReplayBudget = int64(o.replay)
+	}
 	var err error
 	if cfg.Layers, err = protocol.ParseLayerRange(o.layers); err != nil {
 		return cfg, cmdline.Usagef("--layers: %v", err)

@@ -36,6 +36,8 @@ type Config struct {
 	BufferBudget int64         // bytes of frames received, waiting and to be sent; 0: what MaxSessions with prompts under way need
 	Idle         time.Duration // 0: 10 minutes
 
+	ReplayBudget int64 // bytes of outputs kept to heal routes with; 0: a quarter of KVBudget, 256 MiB at the most; negative: none
+
 	// The swarm.
 	Key       crypto.PrivKey
 	Swarm     string

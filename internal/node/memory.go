@@ -17,6 +17,7 @@ const (
 	programBytes = 64 << 20
 
 	defaultKVBudget    = 1 << 30
+	replayMost         = 256 << 20 // unless more is asked for
 	defaultMaxSessions = 64
 	defaultMaxRows     = 512 // eight times the coordinator's usual chunk
 
@@ -33,6 +34,7 @@ type MemoryPlan struct {
 	Layers    protocol.LayerRange
 	Weights   int64 // of the range, embedding and head included where it has them
 	KV        int64 // all KV caches: --kv-budget
+	Replay    int64 // outputs kept to heal routes with: --replay-budget
 	Step      int64 // activations of a step: by --max-rows, --context and --threads
 	Buffers   int64 // frames received, waiting and to be sent: --buffer-budget
 	Available int64 // what the plan may take; 0: not known
@@ -41,16 +43,17 @@ type MemoryPlan struct {
 // Total is the sum, the program itself included.
 func (p *MemoryPlan) Total() int64 { return p.Weights + p.budgets() }
 
-func (p *MemoryPlan) budgets() int64 { return p.KV + p.Step + p.Buffers + programBytes }
+func (p *MemoryPlan) budgets() int64 { return p.KV + p.Replay + p.Step + p.Buffers + programBytes }
 
 // Heap is the part of the plan that is the garbage collector's, for [debug.SetMemoryLimit]: half of what the program has is its own code
 // and data.
-func (p *MemoryPlan) Heap() int64 { return p.Step + p.Buffers + programBytes/2 }
+func (p *MemoryPlan) Heap() int64 { return p.Replay + p.Step + p.Buffers + programBytes/2 }
 
 // String lists the parts with their flags.
 func (p *MemoryPlan) String() string {
-	return fmt.Sprintf("%s of weights, %s for KV caches (--kv-budget), %s for activations (--max-rows, --context, --threads), %s for frames (--buffer-budget) and %s for the program",
-		cmdline.FormatBytes(p.Weights), cmdline.FormatBytes(p.KV), cmdline.FormatBytes(p.Step), cmdline.FormatBytes(p.Buffers), cmdline.FormatBytes(programBytes))
+	return fmt.Sprintf("%s of weights, %s for KV caches (--kv-budget), %s for outputs kept (--replay-budget), %s for activations (--max-rows, --context, --threads), %s for frames (--buffer-budget) and %s for the program",
+		cmdline.FormatBytes(p.Weights), cmdline.FormatBytes(p.KV), cmdline.FormatBytes(p.Replay), cmdline.FormatBytes(p.Step), cmdline.FormatBytes(p.Buffers),
+		cmdline.FormatBytes(programBytes))
 }
 
 // Check refuses a plan that does not fit, with the numbers and what would fit.
@@ -79,6 +82,7 @@ func (c *Config) setBudgets(model *layers.Config) {
 	c.Threads = max(1, c.Threads)
 	c.KV = cmp.Or(c.KV, protocol.F16)
 	c.KVBudget = cmp.Or(c.KVBudget, defaultKVBudget)
+	c.ReplayBudget = cmp.Or(c.ReplayBudget, min(c.KVBudget/4, replayMost))
 	c.MaxSessions = cmp.Or(c.MaxSessions, defaultMaxSessions)
 	c.MaxRows = cmp.Or(c.MaxRows, defaultMaxRows)
 	if c.BufferBudget == 0 {
@@ -107,7 +111,7 @@ func planMemory(cfg *Config, model *layers.Config) (*MemoryPlan, error) {
 	// No session has more positions than all of the budget holds.
 	positions := cfg.KVBudget/(layers.PlanKV(model, cfg.Layers, cfg.KV, kvSample)/kvSample+1) + kvSample
 	p := &MemoryPlan{
-		Layers: cfg.Layers, Weights: weights, KV: cfg.KVBudget, Buffers: cfg.BufferBudget,
+		Layers: cfg.Layers, Weights: weights, KV: cfg.KVBudget, Replay: max(0, cfg.ReplayBudget), Buffers: cfg.BufferBudget,
 		Step:      layers.PlanStep(model, cfg.Layers, cfg.Threads, cfg.MaxRows, int(min(positions, int64(model.Context)))),
 		Available: cfg.Memory,
 	}

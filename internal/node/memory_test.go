@@ -38,7 +38,7 @@ func TestMemoryPlan(t *testing.T) {
 	if plan.Step < 512*4*(4*256+3*768) || plan.Step > 512*8*(4*256+3*768) {
 		t.Errorf("%d bytes for steps of 512 rows", plan.Step)
 	}
-	if sum := plan.Weights + plan.KV + plan.Step + plan.Buffers + 64<<20; plan.Total() != sum {
+	if sum := plan.Weights + plan.KV + plan.Replay + plan.Step + plan.Buffers + 64<<20; plan.Total() != sum {
 		t.Errorf("%d bytes in all, the parts make %d", plan.Total(), sum)
 	}
 	if err := plan.Check(); err != nil {
@@ -50,8 +50,8 @@ func TestMemoryPlan(t *testing.T) {
 		t.Fatal("a plan that does not fit was accepted")
 	}
 	for _, want := range []string{
-		"layers 8-15 need 8.2 GiB", "8.0 GiB of weights", "100.0 MiB for KV caches (--kv-budget)", " for activations (--max-rows, --context, --threads)",
-		"48.0 MiB for frames (--buffer-budget)", "64.0 MiB for the program", "5.0 GiB are available: serve about 4 layers",
+		"layers 8-15 need 8.2 GiB", "8.0 GiB of weights", "100.0 MiB for KV caches (--kv-budget)", "25.0 MiB for outputs kept (--replay-budget)",
+		" for activations (--max-rows, --context, --threads)", "48.0 MiB for frames (--buffer-budget)", "64.0 MiB for the program", "5.0 GiB are available: serve about 4 layers",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q lacks %q", err, want)

@@ -113,7 +113,7 @@ func (n *Node) connect() error {
 	}
 	n.engine, err = engine.New(engine.Config{
 		Model: n.model, ModelID: n.modelID, Peer: n.host.ID().String(), MaxSessions: n.cfg.MaxSessions, MaxRows: n.cfg.MaxRows,
-		KVBudget: n.cfg.KVBudget, BufferBudget: n.cfg.BufferBudget - n.cfg.BufferBudget/3,
+		KVBudget: n.cfg.KVBudget, BufferBudget: n.cfg.BufferBudget - n.cfg.BufferBudget/3, ReplayBudget: n.cfg.ReplayBudget,
 		Idle: n.cfg.Idle, StepCost: n.cfg.StepCost, Sleep: n.cfg.Sleep, Log: n.log,
 	})
 	if err != nil {
