@@ -4,6 +4,7 @@ package placement
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,13 +21,22 @@ type Candidate struct {
 	Sessions    int                 // open now
 	MaxSessions int                 // no more than these; 0: unknown
 	Draining    bool                // leaving: takes no sessions
+	Context     int                 // positions of a session at the most; 0: unknown
+	Asked       time.Time           // when it was asked for all this
+
+	Standing Standing  // see [History.Judge]
+	Until    time.Time // end of the standing
 }
 
 // reason says why a candidate cannot take a session now; "" when it can.
-func (c *Candidate) reason(exclude map[string]bool) string {
+func (c *Candidate) reason(opt *Options) string {
 	switch {
-	case exclude[c.Peer]:
+	case opt.Exclude[c.Peer]:
 		return "given up on"
+	case c.Context > 0 && c.Context < opt.Positions:
+		return fmt.Sprintf("takes %d positions at the most", c.Context)
+	case c.Standing.reason(c.Until) != "":
+		return c.Standing.reason(c.Until)
 	case c.Draining:
 		return "draining"
 	case c.MaxSessions > 0 && c.Sessions >= c.MaxSessions:
@@ -66,6 +76,9 @@ type node struct {
 	perLayer int64 // ns of one layer
 }
 
+// usualLayer is what one layer is taken to cost where nobody has measured any: a loaded node is still dearer than an idle one.
+const usualLayer = time.Millisecond
+
 // price turns the usable candidates into nodes, sorted by peer ID. Who has not measured a step yet is taken to be as
 // fast as the mean of those who have.
 func price(usable []*Candidate) []node {
@@ -83,10 +96,12 @@ func price(usable []*Candidate) []node {
 	}
 	for i := range nodes {
 		n := &nodes[i]
-		if n.perLayer < 0 && known > 0 {
+		switch {
+		case n.perLayer < 0 && known > 0:
 			n.perLayer = sum / known
+		case n.perLayer < 0:
+			n.perLayer = int64(usualLayer)
 		}
-		n.perLayer = max(n.perLayer, 0)
 		n.perLayer += n.perLayer * int64(min(max(n.Sessions, 0), 1<<10)) / sessionLoad
 	}
 	slices.SortFunc(nodes, func(a, b node) int { return cmp.Compare(a.Peer, b.Peer) })

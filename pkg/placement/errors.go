@@ -13,7 +13,7 @@ import (
 type Serving struct {
 	Peer   string
 	Layers protocol.LayerRange
-	Reason string // why it cannot take a session now: "draining", "full", "given up on"; "": it can
+	Reason string // why it cannot take a session now: "draining", "full", "failed lately", …; "": it can
 }
 
 // NoRouteError says that some layers cannot be served now.
@@ -23,10 +23,10 @@ type NoRouteError struct {
 	Have    []Serving             // all nodes seen, by first layer
 }
 
-func newNoRouteError(cands []Candidate, nLayers int, missing []protocol.LayerRange, exclude map[string]bool) *NoRouteError {
+func newNoRouteError(cands []Candidate, nLayers int, missing []protocol.LayerRange, opt *Options) *NoRouteError {
 	e := &NoRouteError{NLayers: nLayers, Missing: missing}
 	for _, c := range sorted(cands, nLayers) {
-		e.Have = append(e.Have, Serving{Peer: c.Peer, Layers: c.Layers, Reason: c.reason(exclude)})
+		e.Have = append(e.Have, Serving{Peer: c.Peer, Layers: c.Layers, Reason: c.reason(opt)})
 	}
 	return e
 }

@@ -12,32 +12,49 @@ import (
 
 // Options of [Route]. The zero value is right for a first try.
 type Options struct {
-	Exclude map[string]bool // peers not to use: they refused or failed
+	Exclude   map[string]bool // peers not to use
+	Positions int             // rows of KV cache a hop needs; 0: not known yet
 }
 
 // Route returns the hops that tile layers 0 to nLayers at the least cost: each hop's share of its node's step cost and
 // half its round trip, and once half the longest round trip, for the way back. (Nobody knows how far the nodes are from
 // each other; this is right for nodes of one place and for one that is far from the rest.) A hop may use a part of what
 // its node serves; a node appears at most once. Of equally cheap routes the one with the fewest hops wins; among those,
-// from the first hop on, the lowest peer ID and then the longest hop. Draining and full nodes are left out. The error
-// is a [*NoRouteError] when layers are not served.
+// from the first hop on, the lowest peer ID and then the longest hop. Nodes that cannot take a session now are left out; those of
+// doubtful standing are used only where there is no route without them. The error is a [*NoRouteError] when layers are not
+// served.
 //
 // The result is exact, but for swarms where the cheapest way would enter many nodes twice each: there a bounded search
 // gives a route near it.
 func Route(cands []Candidate, nLayers int, opt Options) ([]protocol.Hop, error) {
+	p, err := cheapestRoute(cands, nLayers, opt)
+	if err != nil {
+		return nil, err
+	}
+	return p.hops(), nil
+}
+
+func cheapestRoute(cands []Candidate, nLayers int, opt Options) (*path, error) {
 	if nLayers < 1 || nLayers > protocol.MaxLayers {
 		return nil, fmt.Errorf("route through %d layers: want 1 to %d", nLayers, protocol.MaxLayers)
 	}
-	var usable []*Candidate
+	var good, usable []*Candidate
 	for _, c := range sorted(cands, nLayers) {
-		if c.reason(opt.Exclude) == "" {
-			usable = append(usable, c)
+		if c.reason(&opt) != "" {
+			continue
+		}
+		usable = append(usable, c)
+		if c.Standing == StandingOK {
+			good = append(good, c)
 		}
 	}
-	if missing := gaps(usable, nLayers); len(missing) > 0 {
-		return nil, newNoRouteError(cands, nLayers, missing, opt.Exclude)
+	if len(gaps(good, nLayers)) == 0 {
+		return cheapest(price(good), nLayers), nil
 	}
-	return cheapest(price(usable), nLayers).hops(), nil
+	if missing := gaps(usable, nLayers); len(missing) > 0 {
+		return nil, newNoRouteError(cands, nLayers, missing, &opt)
+	}
+	return cheapest(price(usable), nLayers), nil
 }
 
 // Missing returns the layer ranges of 0 to nLayers which no candidate serves, in order. Draining and full nodes count

@@ -5,6 +5,7 @@ package placement
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 // TestRoute walks testdata: each file is one behaviour. Regenerate with -rewrite.
 //
 //	route layers=N [exclude=PEER]
-//	PEER FIRST-LAST [step=5ms] [rtt=1ms] [sessions=1/4] [draining]
+//	PEER FIRST-LAST [step=5ms] [rtt=1ms] [sessions=1/4] [draining] [context=N] [standing=doubtful|busy|cooldown|banned]
 func TestRoute(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata/route", func(t *testing.T, path string) {
@@ -58,6 +59,10 @@ func parseCandidate(t *testing.T, line string) Candidate {
 			_, err = fmt.Sscanf(value, "%d/%d", &c.Sessions, &c.MaxSessions)
 		case "draining":
 			c.Draining = true
+		case "context":
+			c.Context, err = strconv.Atoi(value)
+		case "standing":
+			c.Standing = map[string]Standing{"doubtful": StandingDoubtful, "busy": StandingBusy, "cooldown": StandingCooldown, "banned": StandingBanned}[value]
 		default:
 			t.Fatalf("unknown field %q", f)
 		}
