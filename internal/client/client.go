@@ -18,6 +18,7 @@ import (
 
 	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/p2p"
+	"github.com/shardnode/shardnode/pkg/placement"
 )
 
 // Config of a [Client].
@@ -46,8 +47,9 @@ type Client struct {
 
 	settled atomic.Bool // the first route was looked for patiently
 
-	mu     sync.Mutex
-	models map[string]*Model // by model ID
+	mu      sync.Mutex        // guards all following fields
+	models  map[string]*Model // by model ID
+	history placement.History
 }
 
 // Dial joins the swarm and begins to look for nodes. It returns at once; Close leaves.

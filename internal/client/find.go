@@ -44,7 +44,7 @@ func (c *Client) Find(ctx context.Context, s Selector, looking func(string)) (*T
 	var err error
 	for {
 		err = c.finder.Wait(ctx, func(d *discovery.Directory) bool {
-			target, last = choose(d, s)
+			target, last = choose(d, s, c.judge)
 			if last != nil && looking != nil && ctx.Err() == nil {
 				looking(last.Error())
 			}
@@ -107,8 +107,8 @@ func (e *ambiguousError) Error() string {
 	return "the swarm serves several models: " + strings.Join(names, ", ") + "; choose one by name or ID with --model"
 }
 
-// choose returns a route through a model that s allows.
-func choose(d *discovery.Directory, s Selector) (*Target, error) {
+// choose returns a route through a model that s allows. judge sets the standing of candidates.
+func choose(d *discovery.Directory, s Selector, judge func([]placement.Candidate)) (*Target, error) {
 	models := d.Models()
 	if s.Model != "" {
 		models = slices.DeleteFunc(models, func(m discovery.Model) bool {
@@ -119,7 +119,7 @@ func choose(d *discovery.Directory, s Selector) (*Target, error) {
 	var completeModels []discovery.Model
 	var missing error
 	for _, m := range models {
-		t, err := route(d, m, s)
+		t, err := route(d, m, s, judge)
 		if err != nil {
 			missing = errors.Join(missing, fmt.Errorf("%s (%s): %w", m.Name, m.ID.Short(), err))
 			continue
@@ -141,10 +141,12 @@ func choose(d *discovery.Directory, s Selector) (*Target, error) {
 }
 
 // route tries the numerics that the model's nodes offer, in order.
-func route(d *discovery.Directory, m discovery.Model, s Selector) (*Target, error) {
+func route(d *discovery.Directory, m discovery.Model, s Selector, judge func([]placement.Candidate)) (*Target, error) {
 	var first error
 	for _, numerics := range offered(d, m.ID, s) {
-		hops, err := placement.Route(d.Candidates(m.ID, numerics), m.NLayers, placement.Options{})
+		cands := d.Candidates(m.ID, numerics)
+		judge(cands)
+		hops, err := placement.Route(cands, m.NLayers, placement.Options{})
 		if err != nil {
 			if first == nil {
 				first = err

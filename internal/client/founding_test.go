@@ -67,12 +67,12 @@ type tapStream struct {
 	hop int
 }
 
-func (d *tap) OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Open) (pipeline.Stream, error) {
-	s, err := d.Dialer.OpenHop(ctx, hop, open)
+func (d *tap) OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Open) (pipeline.Stream, *protocol.Opened, error) {
+	s, opened, err := d.Dialer.OpenHop(ctx, hop, open)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &tapStream{s, d, int(open.Index)}, nil
+	return &tapStream{s, d, int(open.Index)}, opened, nil
 }
 
 func (s *tapStream) Recv() (protocol.Frame, error) {
@@ -99,7 +99,7 @@ func relayed(t *testing.T, maxTokens uint32) (*tap, *pipeline.PipelineState) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &tap{Dialer: dialer{c}, frames: map[int][]*protocol.IntermediateResult{}}
+	d := &tap{Dialer: dialer{c, target}, frames: map[int][]*protocol.IntermediateResult{}}
 	state, err := pipeline.Generate(t.Context(), d, pipeline.Config{
 		Session: protocol.SessionID{1}, Model: target.Model, Numerics: target.Numerics, Wire: target.Wire, Path: protocol.PathRelay,
 		Route: target.Hops, Context: target.Context, End: m.Tokenizer.IsEnd,

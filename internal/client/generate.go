@@ -27,6 +27,9 @@ type Request struct {
 	ChunkRows   int           // 0: the default
 	StepTimeout time.Duration // 0: the default
 	Logits      pipeline.LogitsWanted
+
+	FailFast       bool          // the loss of a node ends the generation at once
+	RecoverTimeout time.Duration // how long lost layers may wait for a node; 0: the default
 }
 
 // Observer sees a generation as it goes. Nil functions are skipped; all are called from one goroutine.
@@ -36,6 +39,7 @@ type Observer struct {
 	Step    func([]protocol.HopTiming)
 	Text    func(string)
 	Logits  func(positions []int, rows []byte)
+	Notice  func(pipeline.Notice)
 }
 
 // Result is what a generation gave, complete or not.
@@ -76,19 +80,21 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 			obs.Text(s)
 		}
 	}
-	state, err := pipeline.Generate(ctx, dialer{c}, pipeline.Config{
+	state, err := pipeline.Generate(ctx, dialer{c, t}, pipeline.Config{
 		Session: session, Model: t.Model, Numerics: t.Numerics, Wire: t.Wire, Path: req.Path, Route: t.Hops, Context: t.Context,
 		ChunkRows: req.ChunkRows, StepTimeout: req.StepTimeout, Logits: req.Logits, End: m.Tokenizer.IsEnd,
+		Recover: !req.FailFast, RecoverTimeout: req.RecoverTimeout,
 		Stop: func(generated []protocol.TokenID) bool { return text.feed(generated[len(generated)-1]) },
 	}, protocol.InferenceRequest{
 		RequestID: r.RequestID, Prompt: req.Prompt, Tokens: tokens, MaxTokens: req.MaxTokens, Sampling: req.Sampling,
 	}, pipeline.Observer{
-		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits,
+		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits, Notice: obs.Notice,
 		Token: func(protocol.TokenID) { show() },
 	})
 	if state == nil {
 		return nil, err
 	}
+	c.noteEnd(state, err)
 	text.finish()
 	show()
 	r.Text, r.Tokens, r.Report = text.text.String(), state.Generated(), state.Report()
@@ -111,15 +117,4 @@ func (m *Model) promptTokens(req *Request) ([]protocol.TokenID, error) {
 	}
 	// The template writes the model's own begin token where it wants one.
 	return m.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), nil
-}
-
-// dialer opens hops through the client's host.
-type dialer struct{ c *Client }
-
-func (d dialer) OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Open) (pipeline.Stream, error) {
-	s, err := d.c.host.OpenHop(ctx, hop, open)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
 }

@@ -14,7 +14,7 @@ type FailedError struct {
 	Hop       *protocol.Hop // the shard to blame; nil: none
 	Shard     int           // its place in the route, from 1
 	Shards    int
-	Position  int // rows sent so far
+	Position  int // rows answered
 	Generated []protocol.TokenID
 	Err       error
 }

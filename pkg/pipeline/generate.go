@@ -18,9 +18,17 @@ type Stream interface {
 	Close()
 }
 
-// Dialer opens a session at one hop and returns when the hop has reserved it (or refused: a *protocol.Error).
+// Dialer is a coordinator's way to nodes.
 type Dialer interface {
-	OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Open) (Stream, error)
+	// OpenHop opens a session at one hop and returns when the hop has reserved it (or refused: a *protocol.Error).
+	OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Open) (Stream, *protocol.Opened, error)
+
+	// Probe returns nil if the hop's node answers a question that needs no session.
+	Probe(ctx context.Context, hop protocol.Hop) error
+
+	// Place returns a route without the hops that are lost, as soon as there is one. While there is none it calls waiting with the
+	// reason, from its own goroutine, each time that changes. An error of its own says that waiting does not help.
+	Place(ctx context.Context, r Repair, waiting func(error)) ([]protocol.Hop, error)
 }
 
 // Observer sees a generation as it goes. Nil functions are skipped. All are called from one goroutine, the driver's.
@@ -29,6 +37,7 @@ type Observer struct {
 	Token  func(protocol.TokenID)             // as it comes
 	Logits func(positions []int, rows []byte) // [len(positions)][vocab] float32, little-endian
 	Step   func(hops []protocol.HopTiming)    // a step has passed all hops
+	Notice func(Notice)                       // what happens to the route
 }
 
 // Generate runs one generation to its end: it opens the session at every hop, drives the state, and closes the session
@@ -39,11 +48,11 @@ func Generate(ctx context.Context, d Dialer, cfg Config, req protocol.InferenceR
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	g := &generation{state: state, dialer: d, obs: obs, streams: make([]Stream, len(cfg.Route)), events: make(chan Event), done: make(chan struct{})}
+	g := &generation{state: state, dialer: d, obs: obs, events: make(chan Event), done: make(chan struct{})}
 	g.run(ctx)
 	close(g.done)
 	cancel(context.Canceled)
-	g.readers.Wait()
+	g.workers.Wait()
 	return state, state.Err()
 }
 
@@ -53,11 +62,19 @@ type generation struct {
 	dialer Dialer
 	obs    Observer
 
-	events  chan Event    // from openers and readers to run
+	events  chan Event    // from openers, readers and the rest to run
 	done    chan struct{} // closed when run no longer reads events
-	readers sync.WaitGroup
+	workers sync.WaitGroup
 
-	streams []Stream // owned by run; nil until that hop is open
+	// Owned by run.
+	lives       []*life            // epochs whose streams are not released, oldest first; the last is the current one
+	stopPlacing context.CancelFunc // ends the placement under way; nil: there was none
+}
+
+// life is an epoch's streams.
+type life struct {
+	epoch   protocol.Epoch
+	streams []Stream // [hops]; nil: not open
 }
 
 // opened is the driver's own event: a hop's stream is there.
@@ -66,69 +83,53 @@ type opened struct {
 	stream Stream
 }
 
-// received is the driver's own event: a result whose frame is the reader's again once taken is signalled.
+// received is the driver's own event: a frame that is the reader's again once taken is signalled.
 type received struct {
-	EventResult
+	Event
 	taken chan<- struct{}
 }
 
 func (g *generation) run(ctx context.Context) {
 	deadline := time.NewTimer(time.Hour)
 	defer deadline.Stop()
-	openCtx, stopOpening := context.WithCancel(ctx)
-	defer stopOpening()
-	g.do(openCtx, g.state.Apply(time.Now(), EventStart{}))
-	for g.state.Phase() != PhaseDone && g.state.Phase() != PhaseFailed {
-		var event Event
+	ctx, stop := context.WithCancel(ctx)
+	defer stop() // what is being opened, placed or probed
+	g.apply(ctx, EventStart{})
+	for !g.state.Ended() {
 		deadline.Reset(time.Until(g.state.Deadline()))
 		select {
-		case event = <-g.events:
+		case event := <-g.events:
+			switch e := event.(type) {
+			case opened:
+				g.open(ctx, e)
+			case received:
+				g.apply(ctx, e.Event)
+				e.taken <- struct{}{}
+			default:
+				g.apply(ctx, e)
+			}
 		case <-deadline.C:
-			event = EventTick{}
+			g.apply(ctx, EventTick{})
 		case <-ctx.Done():
-			event = EventCancel{Err: context.Cause(ctx)}
-		}
-		switch e := event.(type) {
-		case opened:
-			g.streams[e.Hop] = e.stream
-			g.read(e.Hop, e.stream)
-			g.do(openCtx, g.state.Apply(time.Now(), e.EventOpened))
-		case received:
-			g.do(openCtx, g.state.Apply(time.Now(), e.EventResult))
-			e.taken <- struct{}{}
-		default:
-			g.do(openCtx, g.state.Apply(time.Now(), event))
+			g.apply(ctx, EventCancel{Err: context.Cause(ctx)})
 		}
 	}
 }
 
-// do carries out effects in order. A send that fails becomes an event of its own, after the effects at hand.
-func (g *generation) do(ctx context.Context, effects []Effect) {
-	for i := 0; i < len(effects); i++ {
-		switch e := effects[i].(type) {
-		case EffectOpen:
-			for hop := range g.streams {
-				g.open(ctx, hop)
+// apply gives the state an event and carries out the effects, in order. A send that fails becomes an event of its own, in place of
+// the effects that were to follow: they were meant for a whole route.
+func (g *generation) apply(ctx context.Context, event Event) {
+	effects := g.state.Apply(time.Now(), event)
+	for len(effects) > 0 {
+		e := effects[0]
+		effects = effects[1:]
+		if send, ok := e.(EffectSend); ok {
+			if err := g.current().streams[send.Hop].Send(send.Frame); err != nil {
+				effects = g.state.Apply(time.Now(), EventFailed{Epoch: g.state.Epoch(), Hop: send.Hop, Err: err})
 			}
-		case EffectSend:
-			if err := g.streams[e.Hop].Send(e.Frame); err != nil {
-				effects = append(effects[:i+1], g.state.Apply(time.Now(), EventFailed{Hop: e.Hop, Err: err})...)
-			}
-		case EffectEmit:
-			if g.obs.Token != nil {
-				g.obs.Token(e.Token)
-			}
-		case EffectLogits:
-			if g.obs.Logits != nil {
-				g.obs.Logits(e.Positions, e.Rows)
-			}
-		case EffectShards:
-			if g.obs.Step != nil {
-				g.obs.Step(e.Hops)
-			}
-		case EffectClose:
-			g.close()
+			continue
 		}
+		g.do(ctx, e)
 	}
 	if g.obs.Opened != nil && g.state.Phase() == PhasePrefill {
 		g.obs.Opened(g.state.Report())
@@ -136,44 +137,145 @@ func (g *generation) do(ctx context.Context, effects []Effect) {
 	}
 }
 
-// open dials hop and sends the result as an event.
-func (g *generation) open(ctx context.Context, hop int) {
+// do carries out an effect that cannot fail.
+func (g *generation) do(ctx context.Context, effect Effect) {
+	switch e := effect.(type) {
+	case EffectOpen:
+		g.lives = append(g.lives, &life{epoch: e.Epoch, streams: make([]Stream, len(g.state.Route()))})
+		for hop := range g.state.Route() {
+			g.dial(ctx, hop)
+		}
+	case EffectRelease:
+		for len(g.lives) > 0 && g.lives[0].epoch < e.Epoch {
+			g.lives[0].close()
+			g.lives = g.lives[1:]
+		}
+	case EffectProbe:
+		for _, hop := range e.Hops {
+			g.probe(ctx, e.Epoch, hop)
+		}
+	case EffectPlace:
+		g.place(ctx, e)
+	case EffectEmit:
+		if g.obs.Token != nil {
+			g.obs.Token(e.Token)
+		}
+	case EffectLogits:
+		if g.obs.Logits != nil {
+			g.obs.Logits(e.Positions, e.Rows)
+		}
+	case EffectShards:
+		if g.obs.Step != nil {
+			g.obs.Step(e.Hops)
+		}
+	case EffectNotice:
+		if g.obs.Notice != nil {
+			g.obs.Notice(e.Notice)
+		}
+	case EffectClose:
+		for _, l := range g.lives {
+			l.close()
+		}
+	}
+}
+
+func (g *generation) current() *life { return g.lives[len(g.lives)-1] }
+
+// close ends the session at every hop of the epoch, all at once.
+func (l *life) close() {
+	var wg sync.WaitGroup
+	for _, s := range l.streams {
+		if s != nil {
+			wg.Go(s.Close)
+		}
+	}
+	wg.Wait()
+}
+
+// dial opens a hop of the current epoch and sends the result as an event.
+func (g *generation) dial(ctx context.Context, hop int) {
 	frame := g.state.OpenFrame(hop)
-	g.readers.Go(func() {
-		stream, err := g.dialer.OpenHop(ctx, frame.Route[hop], frame)
+	g.workers.Go(func() {
+		stream, o, err := g.dialer.OpenHop(ctx, frame.Route[hop], frame)
 		if err != nil {
-			g.send(EventFailed{Hop: hop, Err: err})
+			g.send(EventFailed{Epoch: frame.Epoch, Hop: hop, Err: err})
 			return
 		}
-		if !g.send(opened{EventOpened{Hop: hop}, stream}) {
+		e := EventOpened{Epoch: frame.Epoch, Hop: hop, CachedTo: int(o.CachedTo), KeptTo: int(o.KeptTo)}
+		if !g.send(opened{e, stream}) {
 			stream.Close() // the generation ended while this hop opened
 		}
 	})
 }
 
+// open takes a stream that was opened, unless its epoch was released meanwhile.
+func (g *generation) open(ctx context.Context, e opened) {
+	for _, l := range g.lives {
+		if l.epoch == e.Epoch {
+			l.streams[e.Hop] = e.stream
+			g.read(e.Epoch, e.Hop, e.stream)
+			g.apply(ctx, e.EventOpened)
+			return
+		}
+	}
+	e.stream.Close()
+}
+
 // read turns the frames of an open hop into events until the stream ends.
-func (g *generation) read(hop int, stream Stream) {
-	g.readers.Go(func() {
+func (g *generation) read(epoch protocol.Epoch, hop int, stream Stream) {
+	g.workers.Go(func() {
 		taken := make(chan struct{}, 1)
 		for {
 			frame, err := stream.Recv()
-			if err == nil {
-				switch f := frame.(type) {
-				case *protocol.IntermediateResult:
-					if !g.send(received{EventResult{Hop: hop, Result: f}, taken}) {
-						return
-					}
-					<-taken
-					continue
-				case *protocol.Error:
-					err = f
-				default:
-					err = protocol.Errorf(protocol.CodeBadFrame, "sent a frame of type %d to the coordinator", frame.FrameType())
-				}
+			if err != nil {
+				g.send(EventFailed{Epoch: epoch, Hop: hop, Err: err})
+				return
 			}
-			g.send(EventFailed{Hop: hop, Err: err})
+			var event Event
+			switch f := frame.(type) {
+			case *protocol.IntermediateResult:
+				event = EventResult{Hop: hop, Result: f}
+			case *protocol.Resume:
+				event = EventResumed{Hop: hop, Resume: f}
+			case *protocol.Error:
+				event = EventFailed{Epoch: epoch, Hop: hop, Told: true, Err: f}
+			default:
+				event = EventFailed{Epoch: epoch, Hop: hop, Err: protocol.Errorf(protocol.CodeBadFrame, "sent a frame of type %d to the coordinator", frame.FrameType())}
+			}
+			if !g.send(received{event, taken}) {
+				return
+			}
+			<-taken
+		}
+	})
+}
+
+// probeTimeout is how long a node may take for a question that it answers at once: far above any round trip, for machines that
+// are busy with arithmetic.
+const probeTimeout = 2 * time.Second
+
+func (g *generation) probe(ctx context.Context, epoch protocol.Epoch, hop int) {
+	target := g.state.Route()[hop]
+	g.workers.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		g.send(EventProbed{Epoch: epoch, Hop: hop, Err: g.dialer.Probe(ctx, target)})
+	})
+}
+
+// place looks for a route, in place of the one looked for before.
+func (g *generation) place(ctx context.Context, e EffectPlace) {
+	if g.stopPlacing != nil {
+		g.stopPlacing()
+	}
+	ctx, g.stopPlacing = context.WithCancel(ctx)
+	g.workers.Go(func() {
+		route, err := g.dialer.Place(ctx, e.Repair, func(why error) { g.send(EventUnplaced{Attempt: e.Attempt, Err: why}) })
+		if err != nil {
+			g.send(EventUnplaced{Attempt: e.Attempt, Err: err, Final: true})
 			return
 		}
+		g.send(EventPlaced{Attempt: e.Attempt, Route: route})
 	})
 }
 
@@ -185,15 +287,4 @@ func (g *generation) send(e Event) bool {
 	case <-g.done:
 		return false
 	}
-}
-
-// close ends the session at every hop, all at once.
-func (g *generation) close() {
-	var wg sync.WaitGroup
-	for _, s := range g.streams {
-		if s != nil {
-			wg.Go(s.Close)
-		}
-	}
-	wg.Wait()
 }

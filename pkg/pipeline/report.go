@@ -2,12 +2,25 @@
 
 package pipeline
 
-import "time"
+import (
+	"time"
+
+	"github.com/shardnode/shardnode/pkg/protocol"
+)
+
+// ShardProgress is what one hop has done for the generation so far, not counting rows fed again.
+type ShardProgress struct {
+	Hop     protocol.Hop
+	Prefill time.Duration // processing of prompt rows
+	Decode  time.Duration // processing of decode rows
+	Queue   time.Duration // waiting at the hop for the step loop
+	Rows    int
+}
 
 // Report sums a generation up. Processing is first to last kernel of a step at a hop, nothing else. Overhead is the time of the
 // decode steps, token to token on the coordinator's clock, less the hops' processing in them. Prefill is apart.
 type Report struct {
-	Shards           []ShardProgress
+	Shards           []ShardProgress // of the route at the end; what hops did that were lost on the way is in the sums only
 	PromptTokens     int
 	Tokens           int
 	Reason           FinishReason
@@ -19,6 +32,8 @@ type Report struct {
 	Processing       time.Duration // the hops' processing of decode rows
 	Overhead         time.Duration // Decode - Processing
 	DecodeSteps      int
+	Recoveries       []*Recovery
+	Recovery         time.Duration // from noticing each loss to the next answer, summed; part of the durations above
 }
 
 // OverheadPerToken is the overhead of one decode step; 0 when there was none.
@@ -43,8 +58,9 @@ func (r *Report) TokensPerSecond() float64 {
 // Report returns the sums so far.
 func (s *PipelineState) Report() *Report {
 	r := &Report{
-		Shards: s.shards, PromptTokens: len(s.req.Tokens), Tokens: len(s.generated), Reason: s.reason,
+		Shards: s.shards, PromptTokens: len(s.req.Tokens), Tokens: len(s.Generated()), Reason: s.reason,
 		Decode: s.decodeTime, Processing: s.decodeProc, Overhead: s.decodeTime - s.decodeProc,
+		Prefill: s.prefillProc, DecodeSteps: s.decodeSteps, Recoveries: s.recovered,
 	}
 	if !s.opensDone.IsZero() {
 		r.Open = s.opensDone.Sub(s.started)
@@ -53,9 +69,8 @@ func (s *PipelineState) Report() *Report {
 		r.TimeToFirstToken = s.firstToken.Sub(s.started)
 		r.Total = s.lastToken.Sub(s.started)
 	}
-	for _, p := range s.shards {
-		r.Prefill += p.Prefill
+	for _, recovery := range s.recovered {
+		r.Recovery += recovery.Took
 	}
-	r.DecodeSteps = s.decodeSteps
 	return r
 }

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -12,7 +13,7 @@ import (
 // Phase says how far a generation is.
 type Phase string
 
-// The phases, in order. Failed can follow any but Done.
+// The phases, in order. Failed can follow any but Done. While a route is healed the phase is the one that was interrupted.
 const (
 	PhaseOpening Phase = "opening" // hops reserve their KV memory
 	PhasePrefill Phase = "prefill" // the prompt's rows go through in chunks
@@ -47,13 +48,19 @@ type Config struct {
 	Numerics  string
 	Wire      protocol.DType
 	Path      protocol.Path
-	Route     []protocol.Hop // tiles all layers, in order
+	Route     []protocol.Hop // tiles all layers, in order; hops that are lost are replaced
 	Context   int            // positions the model allows
 	ChunkRows int            // rows of one prefill step; 0: 64
 	Logits    LogitsWanted
 
-	// StepTimeout is how long a step may be without an answer before the generation fails; 0: 60 s.
+	// StepTimeout is how long the route may be silent before the hop that holds things up is replaced, although its node
+	// lives; 0: 60 s.
 	StepTimeout time.Duration
+
+	// Recover makes the generation outlive its hops: lost ones are placed anew ([EffectPlace]).
+	Recover bool
+	// RecoverTimeout is how long lost layers may wait for a node that takes them before the generation fails; 0: 30 s.
+	RecoverTimeout time.Duration
 
 	// End reports whether a token ends the text. Nil: none does.
 	End func(protocol.TokenID) bool
@@ -63,38 +70,77 @@ type Config struct {
 }
 
 const (
-	defaultChunkRows   = 64
-	defaultStepTimeout = 60 * time.Second
+	defaultChunkRows      = 64
+	defaultStepTimeout    = 60 * time.Second
+	defaultRecoverTimeout = 30 * time.Second
+
+	// maxAttempts is how many routes are tried without a single new answer. What breaks a dozen is the request, or the swarm.
+	maxAttempts = 12
 )
 
-// ShardProgress is what one hop has done for the generation so far.
-type ShardProgress struct {
-	Hop     protocol.Hop
-	Prefill time.Duration // processing of prompt rows
-	Decode  time.Duration // processing of decode rows
-	Queue   time.Duration // waiting at the hop for the step loop
-	Rows    int
+// stage says what the generation waits for.
+type stage uint8
+
+const (
+	stageOpening stage = iota // the epoch's hops to open
+	stageRunning              // answers
+	stagePlacing              // a route without the lost hops
+)
+
+// hopState is what is known of a hop of the current epoch.
+type hopState struct {
+	opened           bool
+	cachedTo, keptTo int // rows it had when it opened, and outputs of rows
+	lost             error
+	leaving          bool // its node said so, whatever the epoch
+}
+
+// flight is an input under way.
+type flight struct {
+	end  int // position after its last row; of a resume, 0
+	sent time.Time
 }
 
 // PipelineState is the progress of one generation through its shards. It is changed by [PipelineState.Apply] only, does no I/O, reads no clock and
 // starts no goroutine.
 type PipelineState struct {
-	cfg Config
-	req protocol.InferenceRequest
+	cfg    Config
+	req    protocol.InferenceRequest
+	rounds []uint32 // boundaries of the first route, where the wire rounds
 
-	phase    Phase
-	epoch    protocol.Epoch
-	opened   []bool
-	nOpened  int
-	nextStep uint32 // number of the next step to send
-	nextDone uint32 // number of the next step to come back; Invariant: nextDone ≤ nextStep
-	position int    // rows sent; Invariant: rows returned ≤ position ≤ len(prompt)+len(generated)
-	deadline time.Time
+	phase Phase
+	stage stage
 
-	generated []protocol.TokenID
-	shards    []ShardProgress
+	tokens    []protocol.TokenID // the prompt, then what was generated
+	answered  int                // rows whose answers have come. Invariant: answered ≤ len(tokens)
+	position  int                // rows sent in this epoch, or had by all hops
 	reason    FinishReason
 	err       error
+	shards    []ShardProgress // [hops]
+	recovered []*Recovery
+
+	// The route and its epoch.
+	route    []protocol.Hop
+	epoch    protocol.Epoch
+	hops     []hopState // [hops]
+	rows     []int      // [hops] rows each had when the epoch was resumed; nil: none
+	flights  []flight   // inputs under way, in order
+	nextStep uint32     // number of the next input to send
+	nextDone uint32     // number of the next input to come back. Invariant: nextStep - nextDone = len(flights)
+
+	// Healing.
+	heal     *healing       // nil: the route is whole
+	attempt  int            // number of the latest EffectPlace
+	handover *handover      // a route without leaving hops, asked for or in waiting; nil: none
+	strikes  map[string]int // complaints by peer since the last answer
+	tried    int            // routes since the last answer
+
+	// Deadlines.
+	pace    pace
+	sign    time.Time     // last sign of the route: an answer, an open, or what was sent
+	waits   time.Duration // how long silence may last before nodes are probed
+	probed  []bool        // [hops] answers to the probe under way; nil: none
+	stalled int           // the route was opened again to find the hop that has fewer rows than this; 0: it was not
 
 	// Times: durations on the coordinator's clock only.
 	started     time.Time
@@ -103,6 +149,7 @@ type PipelineState struct {
 	lastToken   time.Time
 	decodeTime  time.Duration // token to token, from the first on
 	decodeProc  time.Duration // the hops' processing within it
+	prefillProc time.Duration // the hops' processing before it
 	decodeSteps int
 }
 
@@ -123,40 +170,65 @@ func New(cfg Config, req protocol.InferenceRequest) (*PipelineState, error) {
 	if cfg.StepTimeout <= 0 {
 		cfg.StepTimeout = defaultStepTimeout
 	}
-	s := &PipelineState{
-		cfg: cfg, req: req, phase: PhaseOpening,
-		opened: make([]bool, len(cfg.Route)),
-		shards: make([]ShardProgress, len(cfg.Route)),
+	if cfg.RecoverTimeout <= 0 {
+		cfg.RecoverTimeout = defaultRecoverTimeout
 	}
-	for i, h := range cfg.Route {
-		s.shards[i].Hop = h
+	s := &PipelineState{cfg: cfg, req: req, phase: PhaseOpening}
+	s.tokens = append(make([]protocol.TokenID, 0, s.Positions()+1), req.Tokens...)
+	if cfg.Wire == protocol.F16 {
+		for _, h := range cfg.Route[1:] {
+			s.rounds = append(s.rounds, uint32(h.Layers.From))
+		}
 	}
+	s.setRoute(cfg.Route)
 	return s, nil
 }
+
+// setRoute makes route the current one. Hops that were in the old one keep their sums.
+func (s *PipelineState) setRoute(route []protocol.Hop) {
+	shards, hops := make([]ShardProgress, len(route)), make([]hopState, len(route))
+	for i, h := range route {
+		shards[i].Hop = h
+		if old := slices.IndexFunc(s.route, func(o protocol.Hop) bool { return sameHop(&o, &h) }); old >= 0 {
+			shards[i] = s.shards[old]
+			hops[i].leaving = s.hops[old].leaving
+		}
+	}
+	s.route, s.shards, s.hops = route, shards, hops
+}
+
+// sameHop reports whether two hops have the same rows of a session.
+func sameHop(a, b *protocol.Hop) bool { return a.Peer == b.Peer && a.Layers == b.Layers }
 
 // Positions returns the rows of KV cache the generation reserves at every hop.
 func (s *PipelineState) Positions() int {
 	return min(len(s.req.Tokens)+int(s.req.MaxTokens), s.cfg.Context)
 }
 
-// OpenFrame returns the frame that reserves the session at hop i.
+// OpenFrame returns the frame that reserves the session at hop i of the current epoch.
 func (s *PipelineState) OpenFrame(i int) *protocol.Open {
 	req := s.req
 	req.Prompt, req.Tokens = "", nil
 	return &protocol.Open{
 		Session: s.cfg.Session, Epoch: s.epoch, Model: s.cfg.Model, Numerics: s.cfg.Numerics, Wire: s.cfg.Wire,
-		Path: s.cfg.Path, Route: s.cfg.Route, Index: uint32(i), Positions: uint32(s.Positions()), Request: req,
+		Path: s.cfg.Path, Route: s.route, Index: uint32(i), Positions: uint32(s.Positions()), Request: req, Rounds: s.rounds,
 	}
 }
 
 // Phase returns how far the generation is.
 func (s *PipelineState) Phase() Phase { return s.phase }
 
-// Deadline is when the driver must apply an [EventTick] at the latest.
-func (s *PipelineState) Deadline() time.Time { return s.deadline }
+// Ended reports whether the generation is done or failed.
+func (s *PipelineState) Ended() bool { return s.phase == PhaseDone || s.phase == PhaseFailed }
+
+// Epoch returns the number of the current route.
+func (s *PipelineState) Epoch() protocol.Epoch { return s.epoch }
+
+// Route returns the hops of the current epoch. The caller must not change them.
+func (s *PipelineState) Route() []protocol.Hop { return s.route }
 
 // Generated returns the tokens so far. The caller must not change them.
-func (s *PipelineState) Generated() []protocol.TokenID { return s.generated }
+func (s *PipelineState) Generated() []protocol.TokenID { return s.tokens[len(s.req.Tokens):] }
 
 // Err returns why the generation failed, nil while it has not.
 func (s *PipelineState) Err() error { return s.err }
