@@ -4,21 +4,38 @@ package engine
 
 import "github.com/shardnode/shardnode/pkg/protocol"
 
-// check decides what becomes of a frame: it must be the next one, suit the hop, and be consistent. Frames that are
-// dropped anyway are not looked into. On an error the order may have moved; the caller puts it back. Engine.mu is held.
-func (s *Session) check(f protocol.Frame) (verdict, *protocol.Error) {
-	o := &s.order
+// shape is what a session's inputs must fit.
+type shape struct {
+	layers  protocol.LayerRange
+	in      protocol.DType // of hidden states that come
+	index   int            // place in the route
+	hidden  int            // width of hidden states
+	vocab   int
+	maxRows int // of one input
+}
+
+func shapeOf(o *protocol.Open, hidden, vocab, maxRows int) shape {
+	layers := o.Route[o.Index].Layers
+	return shape{layers: layers, in: o.WireAt(layers.From), index: int(o.Index), hidden: hidden, vocab: vocab, maxRows: maxRows}
+}
+
+// first says whether the hop has the model's first layer.
+func (s *shape) first() bool { return s.layers.From == 0 }
+
+// check decides what becomes of a frame: it must be the next one by o, suit the hop, and be consistent. Frames that are
+// dropped anyway are not looked into. On an error o may have moved; the caller puts it back.
+func (s *shape) check(o *order, f protocol.Frame) (verdict, *protocol.Error) {
 	switch f := f.(type) {
 	case *protocol.Step:
 		v, err := o.rows(f.Session, f.Epoch, f.Step, f.Position, len(f.Tokens))
 		if err == nil && v == accept {
-			err = s.checkStep(f)
+			err = s.checkStep(o, f)
 		}
 		return v, err
 	case *protocol.IntermediateResult:
 		v, err := o.rows(f.Session, f.Epoch, f.Step, f.Position, len(f.Tokens))
 		if err == nil && v == accept {
-			err = s.checkResult(f)
+			err = s.checkResult(o, f)
 		}
 		return v, err
 	case *protocol.Truncate:
@@ -29,19 +46,19 @@ func (s *Session) check(f protocol.Frame) (verdict, *protocol.Error) {
 	return accept, o.refuse(protocol.CodeBadFrame, "a frame of type %d is no input of a shard", f.FrameType())
 }
 
-func (s *Session) checkStep(f *protocol.Step) *protocol.Error {
+func (s *shape) checkStep(o *order, f *protocol.Step) *protocol.Error {
 	if !s.first() {
-		return s.order.refuse(protocol.CodeBadFrame, "layers %s take hidden states, not tokens: send steps to the first hop", s.layers)
+		return o.refuse(protocol.CodeBadFrame, "layers %s take hidden states, not tokens: send steps to the first hop", s.layers)
 	}
-	return s.checkRows(f.Position, f.Tokens, f.Logits, f.Sample)
+	return s.checkRows(o, f.Position, f.Tokens, f.Logits, f.Sample)
 }
 
-func (s *Session) checkResult(f *protocol.IntermediateResult) *protocol.Error {
+func (s *shape) checkResult(o *order, f *protocol.IntermediateResult) *protocol.Error {
 	refuse := func(format string, args ...any) *protocol.Error {
-		return s.order.refuse(protocol.CodeBadFrame, format, args...)
+		return o.refuse(protocol.CodeBadFrame, format, args...)
 	}
-	hidden := s.engine.cfg.Model.Config().Hidden
-	if f.Position < s.order.have {
+	hidden := s.hidden
+	if f.Position < o.have {
 		hidden = 0 // the rows are here
 	}
 	switch {
@@ -56,23 +73,22 @@ func (s *Session) checkResult(f *protocol.IntermediateResult) *protocol.Error {
 	case len(f.Hops) > s.index:
 		return refuse("%d hop timings before hop %d", len(f.Hops), s.index)
 	}
-	return s.checkRows(f.Position, f.Tokens, f.Logits, f.Sample)
+	return s.checkRows(o, f.Position, f.Tokens, f.Logits, f.Sample)
 }
 
-func (s *Session) checkRows(position uint32, tokens []protocol.TokenID, logits []uint32, sample bool) *protocol.Error {
+func (s *shape) checkRows(o *order, position uint32, tokens []protocol.TokenID, logits []uint32, sample bool) *protocol.Error {
 	refuse := func(format string, args ...any) *protocol.Error {
-		return s.order.refuse(protocol.CodeBadFrame, format, args...)
+		return o.refuse(protocol.CodeBadFrame, format, args...)
 	}
-	vocab := s.engine.cfg.Model.Config().Vocab
-	if s.order.again(position) && (sample || len(logits) > 0) {
-		return s.order.refuse(protocol.CodeOutOfOrder, "a token or logits are wanted of row %d, which was computed before: resume with fewer rows", position)
+	if o.again(position) && (sample || len(logits) > 0) {
+		return o.refuse(protocol.CodeOutOfOrder, "a token or logits are wanted of row %d, which was computed before: resume with fewer rows", position)
 	}
-	if len(tokens) > s.engine.cfg.MaxRows {
-		return refuse("%d rows in one step, the most is %d: send smaller chunks", len(tokens), s.engine.cfg.MaxRows)
+	if len(tokens) > s.maxRows {
+		return refuse("%d rows in one step, the most is %d: send smaller chunks", len(tokens), s.maxRows)
 	}
 	for _, t := range tokens {
-		if int64(t) >= int64(vocab) {
-			return refuse("token %d is outside the vocabulary of %d", t, vocab)
+		if int64(t) >= int64(s.vocab) {
+			return refuse("token %d is outside the vocabulary of %d", t, s.vocab)
 		}
 	}
 	for i, r := range logits {
@@ -80,7 +96,7 @@ func (s *Session) checkRows(position uint32, tokens []protocol.TokenID, logits [
 			return refuse("logits are wanted of row %d: want rising row numbers below %d", r, len(tokens))
 		}
 	}
-	if n := int64(len(logits)) * int64(vocab) * 4; n > protocol.MaxTensor {
+	if n := int64(len(logits)) * int64(s.vocab) * 4; n > protocol.MaxTensor {
 		return refuse("logits of %d rows are %d bytes, the most is %d: ask for fewer", len(logits), n, protocol.MaxTensor)
 	}
 	return nil

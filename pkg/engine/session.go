@@ -16,13 +16,12 @@ import (
 // Session, which takes the rows over; the old one then drops what it is given.
 type Session struct {
 	// Constant after construction.
-	engine   *Engine
-	id       protocol.SessionID
-	epoch    protocol.Epoch
-	in, out  protocol.DType // of hidden states that come and go
+	engine *Engine
+	id     protocol.SessionID
+	epoch  protocol.Epoch
+	shape
+	out      protocol.DType // of hidden states that go
 	rounds   []uint32       // layer boundaries, those within layers among them, at which they are rounded
-	index    int            // place in the route
-	layers   protocol.LayerRange
 	sampling protocol.Sampling
 	deliver  func(protocol.Frame) error
 	kvBytes  int64
@@ -47,8 +46,8 @@ type Session struct {
 
 func newSession(e *Engine, o *protocol.Open, hop protocol.Hop, deliver func(protocol.Frame) error) *Session {
 	s := &Session{
-		engine: e, id: o.Session, epoch: o.Epoch, index: int(o.Index), layers: hop.Layers,
-		in: o.WireAt(hop.Layers.From), out: o.WireAt(hop.Layers.To), rounds: slices.Clone(o.Rounds),
+		engine: e, id: o.Session, epoch: o.Epoch, out: o.WireAt(hop.Layers.To), rounds: slices.Clone(o.Rounds),
+		shape:    shapeOf(o, e.cfg.Model.Config().Hidden, e.cfg.Model.Config().Vocab, e.cfg.MaxRows),
 		sampling: o.Request.Sampling, deliver: deliver,
 		slots: make(chan struct{}, e.cfg.Queue), ready: make(chan *output, outputSlots), done: make(chan struct{}),
 		queue: make([]*input, 0, e.cfg.Queue), free: make([]*output, 0, outputSlots), active: e.cfg.Now(),
@@ -59,9 +58,8 @@ func newSession(e *Engine, o *protocol.Open, hop protocol.Hop, deliver func(prot
 	return s
 }
 
-// first and last say whether the hop has the model's first and last layer.
-func (s *Session) first() bool { return s.layers.From == 0 }
-func (s *Session) last() bool  { return s.layers.To == s.engine.cfg.Model.Config().NLayers }
+// last says whether the hop has the model's last layer.
+func (s *Session) last() bool { return s.layers.To == s.engine.cfg.Model.Config().NLayers }
 
 // Submit hands the next input over: a *protocol.Step (first hop), *protocol.IntermediateResult (other hops),
 // *protocol.Truncate or *protocol.Resume. It copies what it needs of f before it returns, and blocks while the session's queue is full.
@@ -114,7 +112,7 @@ func (s *Session) accept(f protocol.Frame, cost int64) (*input, error) {
 		return nil, s.overError()
 	}
 	before := s.order
-	v, err := s.check(f)
+	v, err := s.check(&s.order, f)
 	if err == nil && v == accept && s.cut {
 		err = s.cutError()
 	}
