@@ -45,6 +45,8 @@ func tensorBytes(f Frame) int {
 		return len(f.Hidden) + len(f.LogitRows)
 	case *ModelChunk:
 		return len(f.Bytes)
+	case *KVRows:
+		return len(f.KV)
 	}
 	return 0
 }
@@ -136,6 +138,14 @@ func New(t Type) Frame {
 		return &Close{}
 	case TypeError:
 		return &Error{}
+	case TypeBeat:
+		return &Beat{}
+	case TypeLeaving:
+		return &Leaving{}
+	case TypeExport:
+		return &Export{}
+	case TypeKVRows:
+		return &KVRows{}
 	case TypeResume:
 		return &Resume{}
 	}

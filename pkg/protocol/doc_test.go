@@ -199,6 +199,13 @@ func TestSpecificationVectors(t *testing.T) {
 			}
 			delete(vectors, name)
 		}
+		if f, ok := s.frame.(*protocol.KVRows); ok {
+			name := "digest " + s.name
+			if sum := protocol.KVDigest(f); !bytes.Equal(vectors[name], sum[:]) {
+				t.Errorf("%s is %x, want %x", name, vectors[name], sum)
+			}
+			delete(vectors, name)
+		}
 	}
 	mac := protocol.AdmissionMAC(bytes.Repeat([]byte{7}, 32), "lab", 1, "\x00\x01", "\x00\x02\x03", rising[[32]byte](0x40), rising[[32]byte](0x80))
 	if !bytes.Equal(vectors["admission"], mac[:]) {

@@ -59,6 +59,8 @@ func (f *Open) fields(c *coder) {
 	number(c, "max tokens", &f.Request.MaxTokens, math.MaxUint32)
 	codeSampling(c, &f.Request.Sampling)
 	list(c, "rounded boundaries", &f.Rounds, MaxRoute-1, func(c *coder, b *uint32) { number(c, "boundary", b, MaxLayers) })
+	list(c, "sources", &f.Sources, MaxRoute, codeHop)
+	number(c, "rows to take over", &f.Rows, MaxPositions)
 }
 
 func (f *Opened) fields(c *coder) {
@@ -121,6 +123,34 @@ func (e *Error) fields(c *coder) {
 	codeRange(c, &e.Layers)
 	c.text("peer", &e.Peer, MaxPeer)
 	c.text("lost peer", &e.Lost, MaxPeer)
+}
+
+func (f *Beat) fields(c *coder) {
+	number(c, "number", &f.Number, math.MaxUint64)
+	c.fixed("pad", f.Pad[:])
+}
+
+func (f *Leaving) fields(c *coder) {
+	codeSession(c, &f.Session, &f.Epoch)
+	number(c, "grace", &f.Grace, math.MaxUint64)
+}
+
+func (f *Export) fields(c *coder) {
+	c.fixed("session", f.Session[:])
+	codeRange(c, &f.Layers)
+	c.text("numerics ID", &f.Numerics, MaxName)
+	number(c, "position", &f.Position, MaxPositions)
+	number(c, "end", &f.End, MaxPositions)
+}
+
+func (f *KVRows) fields(c *coder) {
+	c.fixed("session", f.Session[:])
+	codeRange(c, &f.Layers)
+	number(c, "position", &f.Position, MaxPositions)
+	number(c, "rows", &f.Rows, MaxRows)
+	list(c, "tokens", &f.Tokens, MaxRows, codeToken)
+	c.bytes("keys and values", &f.KV, MaxTensor)
+	c.fixed("digest", f.Digest[:])
 }
 
 func codeSession(c *coder, s *SessionID, e *Epoch) {
@@ -187,20 +217,20 @@ func fieldCount(t Type) int {
 		return 1
 	case TypeProof:
 		return 2
-	case TypeModelRequest, TypeModelChunk, TypeAttached, TypeClose:
+	case TypeModelRequest, TypeModelChunk, TypeAttached, TypeClose, TypeBeat:
 		return 3
-	case TypeAttach:
+	case TypeAttach, TypeLeaving:
 		return 4
 	case TypeHello, TypeTruncate, TypeResume:
 		return 5
-	case TypeOpened:
+	case TypeOpened, TypeExport:
 		return 6
-	case TypeStep:
+	case TypeStep, TypeKVRows:
 		return 8
 	case TypeError:
 		return 9
 	case TypeOpen:
-		return 14
+		return 16
 	case TypeIntermediateResult:
 		return 14
 	case TypeStatus:

@@ -25,6 +25,10 @@ const (
 	TypeTruncate           Type = 13 // forget rows from a position on; travels along the route like a step
 	TypeClose              Type = 14 // end a session, free its KV memory
 	TypeError              Type = 15 // a typed refusal or failure
+	TypeBeat               Type = 16 // either side → other, which sends it back: a sign of life
+	TypeLeaving            Type = 17 // hop → coordinator: the node drains, move the session
+	TypeExport             Type = 18 // replacement → source: send me rows of a session's KV cache
+	TypeKVRows             Type = 19 // source → replacement
 	TypeResume             Type = 20 // begin a later epoch with the rows that hops have; travels along the route like a step
 )
 
@@ -88,6 +92,9 @@ type Open struct {
 	// began with. They stay the same when hops are replaced, so that a healed session computes what the first route would have;
 	// at any other boundary hidden states travel as f32. Empty if Wire is f32, which rounds nothing.
 	Rounds []uint32
+
+	Sources []Hop  // who holds rows that the receiver takes over; they tile its layers; nil: none
+	Rows    uint32 // rows to hold when it answers, taken from Sources; 0 if and only if there are none
 }
 
 // WireAt returns the element type of hidden states that pass from layer boundary-1 to layer boundary.
@@ -103,7 +110,7 @@ type Opened struct {
 	Session  SessionID
 	Epoch    Epoch
 	KVBytes  uint64 // reserved for this session at this hop
-	CachedTo uint32 // rows the hop's KV cache holds already: of a session that was open with a lower epoch
+	CachedTo uint32 // rows the hop's KV cache holds already: of a session that was open with a lower epoch, or taken over from Sources
 	KeptTo   uint32 // rows whose outputs the hop has kept and can send again; never more than CachedTo
 }
 
@@ -248,6 +255,42 @@ type Proof struct {
 	MAC [32]byte
 }
 
+// BeatPad is the length of [Beat.Pad]: a packet this large makes a restarted peer answer with a stateless reset.
+const BeatPad = 64
+
+// Beat asks for a sign of life. The receiver sends it back unchanged.
+type Beat struct {
+	Number uint64        // counts up from 1 on a stream
+	Pad    [BeatPad]byte // nobody looks at it
+}
+
+// Leaving says that the node is draining and that the session should move on. It stays open until then.
+type Leaving struct {
+	Session SessionID
+	Epoch   Epoch
+	Grace   uint64 // ns from now on after which the node ends what is left
+}
+
+// Export asks a node for rows of a session that is open there.
+type Export struct {
+	Session  SessionID
+	Layers   LayerRange // wanted
+	Numerics string     // of both sessions
+	Position uint32     // first row
+	End      uint32     // row after the last
+}
+
+// KVRows are rows of a session's KV cache, as they lie in memory: bit for bit.
+type KVRows struct {
+	Session  SessionID
+	Layers   LayerRange
+	Position uint32    // of the first row
+	Rows     uint32    // 1 to MaxRows
+	Tokens   []TokenID // the rows' input IDs, one a row, where Layers ends the model; else empty
+	KV       []byte    // [Rows][Layers][KV heads][keys, then values][head dimensions], little-endian
+	Digest   [16]byte  // [KVDigest]
+}
+
 // FrameType implementations.
 func (*Hello) FrameType() Type              { return TypeHello }
 func (*Proof) FrameType() Type              { return TypeProof }
@@ -264,4 +307,8 @@ func (*IntermediateResult) FrameType() Type { return TypeIntermediateResult }
 func (*Truncate) FrameType() Type           { return TypeTruncate }
 func (*Close) FrameType() Type              { return TypeClose }
 func (*Error) FrameType() Type              { return TypeError }
+func (*Beat) FrameType() Type               { return TypeBeat }
+func (*Leaving) FrameType() Type            { return TypeLeaving }
+func (*Export) FrameType() Type             { return TypeExport }
+func (*KVRows) FrameType() Type             { return TypeKVRows }
 func (*Resume) FrameType() Type             { return TypeResume }

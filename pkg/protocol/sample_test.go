@@ -103,7 +103,7 @@ func samples() []sample {
 				},
 				Rounds: []uint32{16},
 			},
-			`9e 07 c410 000102030405060708090a0b0c0d0e0f 01
+			`dc0010 07 c410 000102030405060708090a0b0c0d0e0f 01
 			c420 202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f
 			b2 6e312f6b762d6631362f776972652d663136 02 01
 			92 93 a9 313244334b6f6f5741 91 b3 2f6970342f31302e302e302e322f7463702f39 92 00 10
@@ -111,7 +111,31 @@ func samples() []sample {
 			01 cd0100
 			a3 722d31 40
 			97 ca3f000000 28 ca3f400000 ca3e800000 ca3fc00000 40 cf8000000000000000
-			91 10`,
+			91 10 90 00`,
+		},
+		{
+			"open-moving",
+			&protocol.Open{
+				Session: session, Epoch: 2, Model: model, Numerics: "n1/kv-f16/wire-f32", Wire: protocol.F32, Path: protocol.PathDirect,
+				Route:     []protocol.Hop{{Peer: "12D3KooWA", Layers: protocol.LayerRange{From: 0, To: 32}}},
+				Positions: 256,
+				Request:   protocol.InferenceRequest{RequestID: "r-1", MaxTokens: 64},
+				Sources: []protocol.Hop{
+					{Peer: "12D3KooWB", Addrs: []string{"/ip4/10.0.0.3/tcp/9"}, Layers: protocol.LayerRange{From: 0, To: 24}},
+					{Peer: "12D3KooWC", Layers: protocol.LayerRange{From: 24, To: 32}},
+				},
+				Rows: 200,
+			},
+			`dc0010 07 c410 000102030405060708090a0b0c0d0e0f 02
+			c420 202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f
+			b2 6e312f6b762d6631362f776972652d663332 01 00
+			91 93 a9 313244334b6f6f5741 90 92 00 20
+			00 cd0100
+			a3 722d31 40
+			97 ca00000000 00 ca00000000 ca00000000 ca00000000 00 00 90
+			92 93 a9 313244334b6f6f5742 91 b3 2f6970342f31302e302e302e332f7463702f39 92 00 18
+			   93 a9 313244334b6f6f5743 90 92 18 20
+			ccc8`,
 		},
 		{
 			"opened",
@@ -187,6 +211,31 @@ func samples() []sample {
 			"resume",
 			&protocol.Resume{Session: session, Epoch: 2, Step: 1, Rows: []uint32{300, 0, 300}},
 			`95 14 c410 000102030405060708090a0b0c0d0e0f 02 01 93 cd012c 00 cd012c`,
+		},
+		{
+			"beat",
+			&protocol.Beat{Number: 300, Pad: [protocol.BeatPad]byte{0xff, 1}},
+			`93 10 cd012c c440 ff01` + strings.Repeat("00", protocol.BeatPad-2),
+		},
+		{
+			"leaving",
+			&protocol.Leaving{Session: session, Epoch: 1, Grace: 30_000_000_000},
+			`94 11 c410 000102030405060708090a0b0c0d0e0f 01 cf00000006fc23ac00`,
+		},
+		{
+			"export",
+			&protocol.Export{Session: session, Layers: protocol.LayerRange{From: 8, To: 16}, Numerics: "n1/kv-f16/wire-f32", Position: 128, End: 300},
+			`96 12 c410 000102030405060708090a0b0c0d0e0f 92 08 10 b2 6e312f6b762d6631362f776972652d663332 cc80 cd012c`,
+		},
+		{
+			"kv-rows",
+			&protocol.KVRows{
+				Session: session, Layers: protocol.LayerRange{From: 30, To: 32}, Position: 128, Rows: 2, Tokens: []protocol.TokenID{1, 300},
+				KV:     []byte{0, 0x3c, 0, 0xc0, 1, 0x3c, 1, 0xc0, 2, 0x3c, 2, 0xc0, 3, 0x3c, 3, 0xc0},
+				Digest: [16]byte{0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xef},
+			},
+			`98 13 c410 000102030405060708090a0b0c0d0e0f 92 1e 20 cc80 02 92 01 cd012c
+			c410 003c00c0013c01c0023c02c0033c03c0 c410 e0e1e2e3e4e5e6e7e8e9eaebecedeeef`,
 		},
 	}
 }

@@ -166,6 +166,15 @@ func TestDecodeKeepsLimits(t *testing.T) {
 		{"truncate", at{4}, uint64(protocol.MaxPositions), uint64(protocol.MaxPositions + 1), "position is"},
 		{"error", at{4}, uint64(255), uint64(256), "code is"},
 		{"error", at{5}, text(protocol.MaxMessage), text(protocol.MaxMessage + 1), "message has"},
+		{"error", at{8}, text(protocol.MaxPeer), text(protocol.MaxPeer + 1), "lost peer has 129"},
+		{"open-moving", at{14, 0, 0}, text(protocol.MaxPeer), text(protocol.MaxPeer + 1), "peer has 129"},
+		{"open-moving", at{15}, uint64(256), uint64(257), "257 rows to take over into 256 positions"},
+		{"export", at{2, 1}, uint64(protocol.MaxLayers), uint64(protocol.MaxLayers + 1), "end layer is"},
+		{"export", at{3}, text(protocol.MaxName), text(protocol.MaxName + 1), "numerics ID has"},
+		{"export", at{5}, uint64(protocol.MaxPositions), uint64(protocol.MaxPositions + 1), "end is"},
+		{"kv-rows", at{3}, uint64(protocol.MaxPositions - 2), uint64(protocol.MaxPositions - 1), "the last position is"},
+		{"kv-rows", at{5, 0}, uint64(protocol.MaxVocab - 1), uint64(protocol.MaxVocab), "token is"},
+		{"kv-rows", at{6}, make([]byte, protocol.MaxTensor), make([]byte, protocol.MaxTensor+4), "keys and values has"},
 	} {
 		for _, s := range samples() {
 			if s.name != c.sample {
@@ -223,15 +232,17 @@ func TestLargestFrame(t *testing.T) {
 func TestClaimsTakeNoMemory(t *testing.T) { // not parallel: measures the heap
 	const head = "c410 000102030405060708090a0b0c0d0e0f 01 03 cc80 "
 	for _, body := range []string{
-		"98 0b " + head + "ddffffffff",                                        // tokens
-		"98 0b " + head + "dc0400",                                            // within the limit
-		"9e 0c " + head + "91 01 90 c2 01 c6ffffffff",                         // hidden states
-		"9e 0c " + head + "91 01 90 c2 01 c604000000",                         // within the limit
-		"9e 0c " + head + "91 01 90 c2 01 c404 00000000 90 c400 dc0100",       // timings
-		"93 06 ce00100000 c600100000",                                         // chunk
-		"95 01 01 dbffffffff",                                                 // text
-		strings.Replace(openBody, "92 93 a9", "dc0100 93 a9", 1),              // route
-		strings.Replace(openBody, "91 b3 2f6970342f", "ddffffffff 2f6970", 1), // addresses
+		"98 0b " + head + "ddffffffff",                                               // tokens
+		"98 0b " + head + "dc0400",                                                   // within the limit
+		"9e 0c " + head + "91 01 90 c2 01 c6ffffffff",                                // hidden states
+		"9e 0c " + head + "91 01 90 c2 01 c604000000",                                // within the limit
+		"9e 0c " + head + "91 01 90 c2 01 c404 00000000 90 c400 dc0100",              // timings
+		"93 06 ce00100000 c600100000",                                                // chunk
+		"95 01 01 dbffffffff",                                                        // text
+		"98 13 c410 000102030405060708090a0b0c0d0e0f 92 1e 20 cc80 02 90 c604000000", // keys and values
+		"98 13 c410 000102030405060708090a0b0c0d0e0f 92 1e 20 cc80 02 dc0400",        // tokens
+		strings.Replace(openBody, "92 93 a9", "dc0100 93 a9", 1),                     // route
+		strings.Replace(openBody, "91 b3 2f6970342f", "ddffffffff 2f6970", 1),        // addresses
 	} {
 		b := unhex(t, body)
 		var before, after runtime.MemStats

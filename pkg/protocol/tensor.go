@@ -70,6 +70,25 @@ func Digest(f *IntermediateResult) [16]byte {
 	return [16]byte(h.Sum(sum[:0]))
 }
 
+// KVDigest returns the first half of the SHA-256 over a part of a KV cache: first and end layer, position and rows (four bytes
+// each), tokens (four bytes each) behind their length in bytes (eight bytes), keys and values behind theirs. Numbers are little-endian.
+func KVDigest(f *KVRows) [16]byte {
+	h := sha256.New()
+	var scratch [16]byte
+	b := binary.LittleEndian.AppendUint32(scratch[:0], uint32(f.Layers.From))
+	b = binary.LittleEndian.AppendUint32(b, uint32(f.Layers.To))
+	b = binary.LittleEndian.AppendUint32(b, f.Position)
+	h.Write(binary.LittleEndian.AppendUint32(b, f.Rows))
+	h.Write(binary.LittleEndian.AppendUint64(scratch[:0], 4*uint64(len(f.Tokens))))
+	for _, t := range f.Tokens {
+		h.Write(binary.LittleEndian.AppendUint32(scratch[:0], uint32(t)))
+	}
+	h.Write(binary.LittleEndian.AppendUint64(scratch[:0], uint64(len(f.KV))))
+	h.Write(f.KV)
+	var sum [sha256.Size]byte
+	return [16]byte(h.Sum(sum[:0]))
+}
+
 // ParseModelID reads 64 hex digits.
 func ParseModelID(s string) (ModelID, error) {
 	var id ModelID

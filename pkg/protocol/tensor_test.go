@@ -133,6 +133,34 @@ func TestDigestCovers(t *testing.T) {
 	}
 }
 
+// The digest of a part of a KV cache covers all that is taken over, and nothing else.
+func TestKVDigestCovers(t *testing.T) {
+	t.Parallel()
+	base := func() *protocol.KVRows {
+		return &protocol.KVRows{Layers: protocol.LayerRange{From: 1, To: 3}, Position: 5, Rows: 2, Tokens: []protocol.TokenID{1, 2}, KV: []byte{1, 2, 3, 4}}
+	}
+	want := protocol.KVDigest(base())
+	for name, change := range map[string]func(*protocol.KVRows){
+		"first layer": func(f *protocol.KVRows) { f.Layers.From-- },
+		"end layer":   func(f *protocol.KVRows) { f.Layers.To++ },
+		"position":    func(f *protocol.KVRows) { f.Position++ },
+		"rows":        func(f *protocol.KVRows) { f.Rows++ },
+		"tokens":      func(f *protocol.KVRows) { f.Tokens[1]++ },
+		"no tokens":   func(f *protocol.KVRows) { f.Tokens = nil },
+		"bytes":       func(f *protocol.KVRows) { f.KV[3]++ },
+		"moved bytes": func(f *protocol.KVRows) { f.Tokens, f.KV = f.Tokens[:1], append([]byte{2, 0, 0, 0}, f.KV...) },
+	} {
+		f := base()
+		if change(f); protocol.KVDigest(f) == want {
+			t.Errorf("%s does not change the digest", name)
+		}
+	}
+	f := base()
+	if f.Session[0]++; protocol.KVDigest(f) != want {
+		t.Error("the session changes the digest")
+	}
+}
+
 func TestParseModelID(t *testing.T) {
 	t.Parallel()
 	want := rising[protocol.ModelID](0x20)

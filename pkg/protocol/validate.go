@@ -16,6 +16,8 @@ func (*ModelRequest) validate() error  { return nil }
 func (*Attached) validate() error      { return nil }
 func (*Truncate) validate() error      { return nil }
 func (*Close) validate() error         { return nil }
+func (*Leaving) validate() error       { return nil }
+func (*Beat) validate() error          { return nil }
 
 func (f *Status) validate() error {
 	if !f.Layers.Valid(int(f.NLayers)) {
@@ -59,7 +61,64 @@ func (f *Open) validate() error {
 			return fmt.Errorf("rounded boundary %d: want rising ones within layers 0 to %d", b, next)
 		}
 	}
+	if err := f.validateSources(); err != nil {
+		return err
+	}
 	return f.Request.Sampling.validate()
+}
+
+// validateSources checks that the sources tile the receiver's layers.
+func (f *Open) validateSources() error {
+	if (len(f.Sources) > 0) != (f.Rows > 0) {
+		return fmt.Errorf("%d rows to take over from %d sources", f.Rows, len(f.Sources))
+	}
+	if f.Rows > f.Positions {
+		return fmt.Errorf("%d rows to take over into %d positions", f.Rows, f.Positions)
+	}
+	if len(f.Sources) == 0 {
+		return nil
+	}
+	mine := f.Route[f.Index]
+	next := mine.Layers.From
+	for i, h := range f.Sources {
+		if h.Peer == "" || h.Peer == mine.Peer {
+			return fmt.Errorf("source %d is %q: want another peer than the receiver", i, h.Peer)
+		}
+		if h.Layers.From != next || h.Layers.Len() <= 0 {
+			return fmt.Errorf("source %d has layers %d to %d, expected the next ones from %d", i, h.Layers.From, h.Layers.To, next)
+		}
+		next = h.Layers.To
+	}
+	if next != mine.Layers.To {
+		return fmt.Errorf("the sources end at layer %d, the receiver's layers at %d", next, mine.Layers.To)
+	}
+	return nil
+}
+
+func (f *Export) validate() error {
+	if f.Layers.Len() <= 0 {
+		return fmt.Errorf("layers %d to %d", f.Layers.From, f.Layers.To)
+	}
+	if f.Position >= f.End {
+		return fmt.Errorf("rows %d to %d", f.Position, f.End)
+	}
+	return nil
+}
+
+func (f *KVRows) validate() error {
+	switch {
+	case f.Layers.Len() <= 0:
+		return fmt.Errorf("layers %d to %d", f.Layers.From, f.Layers.To)
+	case f.Rows == 0:
+		return errors.New("a part of a KV cache without rows")
+	case uint64(f.Position)+uint64(f.Rows) > MaxPositions:
+		return fmt.Errorf("%d rows from position %d, the last position is %d", f.Rows, f.Position, MaxPositions)
+	case len(f.Tokens) != 0 && len(f.Tokens) != int(f.Rows):
+		return fmt.Errorf("%d tokens of %d rows", len(f.Tokens), f.Rows)
+	case len(f.KV) == 0 || len(f.KV)%(int(f.Rows)*f.Layers.Len()) != 0:
+		return fmt.Errorf("%d bytes of keys and values are not %d rows of %d layers", len(f.KV), f.Rows, f.Layers.Len())
+	}
+	return nil
 }
 
 func (s *Sampling) validate() error {

@@ -24,6 +24,9 @@ func TestRules(t *testing.T) {
 	result := func(change func(*protocol.IntermediateResult)) func(protocol.Frame) {
 		return func(f protocol.Frame) { change(f.(*protocol.IntermediateResult)) }
 	}
+	kv := func(change func(*protocol.KVRows)) func(protocol.Frame) {
+		return func(f protocol.Frame) { change(f.(*protocol.KVRows)) }
+	}
 	layers := func(from, to int) protocol.LayerRange { return protocol.LayerRange{From: from, To: to} }
 	wire := func(from, to uint64) any { return []any{from, to} }
 	for _, c := range []struct {
@@ -62,6 +65,14 @@ func TestRules(t *testing.T) {
 		{"rounding to f32", "open", open(func(o *protocol.Open) { o.Wire = protocol.F32 }), at{5}, uint64(1), "rounds nothing"},
 		{"more outputs than rows", "opened", func(f protocol.Frame) { f.(*protocol.Opened).KeptTo = 8 }, at{5}, uint64(8), "outputs of 8 rows"},
 		{"resume of no hops", "resume", func(f protocol.Frame) { f.(*protocol.Resume).Rows = nil }, at{4}, []any{}, "no hops"},
+		{"rows of no source", "open", open(func(o *protocol.Open) { o.Rows = 5 }), at{15}, uint64(5), "5 rows to take over from 0 sources"},
+		{"sources of no rows", "open-moving", open(func(o *protocol.Open) { o.Rows = 0 }), at{15}, uint64(0), "0 rows to take over from 2 sources"},
+		{"source without peer", "open-moving", open(func(o *protocol.Open) { o.Sources[0].Peer = "" }), at{14, 0, 0}, "", "source 0"},
+		{"the receiver as a source", "open-moving", open(func(o *protocol.Open) { o.Sources[1].Peer = "12D3KooWA" }), at{14, 1, 0}, "12D3KooWA", "another peer than the receiver"},
+		{"gap in the sources", "open-moving", open(func(o *protocol.Open) { o.Sources[1].Layers.From = 25 }), at{14, 1, 2, 0}, uint64(25), "source 1"},
+		{"empty source", "open-moving", open(func(o *protocol.Open) { o.Sources[0].Layers.To = 0 }), at{14, 0, 2, 1}, uint64(0), "source 0"},
+		{"sources end early", "open-moving", open(func(o *protocol.Open) { o.Sources[1].Layers.To = 31 }), at{14, 1, 2, 1}, uint64(31), "end at layer 31"},
+		{"sources go beyond", "open-moving", open(func(o *protocol.Open) { o.Sources[1].Layers.To = 33 }), at{14, 1, 2, 1}, uint64(33), "end at layer 33"},
 
 		{"attach to the first hop", "attach", func(f protocol.Frame) { f.(*protocol.Attach).Index = 0 }, at{3}, uint64(0), "first hop"},
 
@@ -83,6 +94,14 @@ func TestRules(t *testing.T) {
 		{"no logits though asked", "token-and-logits", result(func(r *protocol.IntermediateResult) { r.LogitRows = nil }), at{11}, []byte{}, "no logits"},
 		{"logits though not asked", "token-and-logits", result(func(r *protocol.IntermediateResult) { r.Logits = nil }), at{6}, []any{}, "nobody wanted"},
 		{"broken logits", "token-and-logits", result(func(r *protocol.IntermediateResult) { r.LogitRows = r.LogitRows[:6] }), at{11}, make([]byte, 6), "6 bytes of logits"},
+
+		{"export of no layers", "export", func(f protocol.Frame) { f.(*protocol.Export).Layers.To = 8 }, at{2}, wire(8, 8), "layers 8 to 8"},
+		{"export of no rows", "export", func(f protocol.Frame) { f.(*protocol.Export).End = 128 }, at{5}, uint64(128), "rows 128 to 128"},
+		{"KV of no layers", "kv-rows", kv(func(f *protocol.KVRows) { f.Layers.To = 30 }), at{2}, wire(30, 30), "layers 30 to 30"},
+		{"KV of no rows", "kv-rows", kv(func(f *protocol.KVRows) { f.Rows = 0 }), at{4}, uint64(0), "without rows"},
+		{"a token too few", "kv-rows", kv(func(f *protocol.KVRows) { f.Tokens = f.Tokens[:1] }), at{5}, []any{uint64(1)}, "1 tokens of 2 rows"},
+		{"no keys and values", "kv-rows", kv(func(f *protocol.KVRows) { f.KV = nil }), at{6}, []byte{}, "0 bytes"},
+		{"broken keys and values", "kv-rows", kv(func(f *protocol.KVRows) { f.KV = f.KV[:14] }), at{6}, make([]byte, 14), "14 bytes of keys and values"},
 
 		{"no code", "error", func(f protocol.Frame) { f.(*protocol.Error).Code = 0 }, at{4}, uint64(0), "without a code"},
 		{"layers backwards", "error", func(f protocol.Frame) { f.(*protocol.Error).Layers = layers(9, 8) }, at{6}, wire(9, 8), "layers 9 to 8"},
