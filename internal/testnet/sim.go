@@ -4,6 +4,7 @@ package testnet
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,7 @@ type Sim struct {
 	tb   testing.TB
 	net  simnet.Simnet
 	link simnet.NodeBiDiLinkSettings
+	loss atomic.Pointer[loss]
 
 	mu    sync.Mutex // guards all following fields
 	hosts []*p2p.Host
@@ -85,6 +87,28 @@ func (n *Sim) Cut(i int, cut bool) {
 	n.cuts[i].Store(cut)
 }
 
+// Lose drops each packet with probability p from now on; seed decides which.
+func (n *Sim) Lose(p float64, seed uint64) {
+	n.loss.Store(&loss{p: p, random: rand.New(rand.NewPCG(seed, 0))})
+}
+
+// loss decides which packets are dropped.
+type loss struct {
+	p float64
+
+	mu     sync.Mutex // guards random
+	random *rand.Rand
+}
+
+func (l *loss) drops() bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.random.Float64() < l.p
+}
+
 // Close closes the hosts, then the network.
 func (n *Sim) Close() {
 	n.mu.Lock()
@@ -111,7 +135,7 @@ func (n *Sim) quic(ip net.IP, cut *atomic.Bool) libp2p.Option {
 			if addr.IP.IsUnspecified() {
 				addr = &net.UDPAddr{IP: ip, Port: 9000} // of a host that only dials
 			}
-			return &socket{SimConn: n.net.NewEndpoint(addr, n.link), cut: cut}, nil
+			return &socket{SimConn: n.net.NewEndpoint(addr, n.link), cut: cut, loss: &n.loss}, nil
 		}))
 }
 
@@ -122,14 +146,15 @@ func (ip sourceIP) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error)
 	return net.IP(ip), nil
 }
 
-// socket is an endpoint that can be cut off.
+// socket is an endpoint that can be cut off, and loses packets.
 type socket struct {
 	*simnet.SimConn
-	cut *atomic.Bool
+	cut  *atomic.Bool
+	loss *atomic.Pointer[loss]
 }
 
 func (s *socket) WriteTo(p []byte, addr net.Addr) (int, error) {
-	if s.cut.Load() {
+	if s.cut.Load() || s.loss.Load().drops() {
 		return len(p), nil
 	}
 	return s.SimConn.WriteTo(p, addr)

@@ -107,8 +107,13 @@ func classify(err error) (protocol.Code, string) {
 		return protocol.CodeUnreachable, ""
 	}
 	var ce *network.ConnError
-	if errors.As(err, &ce) && ce.Remote && ce.ErrorCode == network.ConnGated {
-		return protocol.CodeForbidden, "it closed the connection to a node it has not admitted"
+	if errors.As(err, &ce) && ce.Remote {
+		switch ce.ErrorCode {
+		case network.ConnGated:
+			return protocol.CodeForbidden, "it closed the connection to a node it has not admitted"
+		case network.ConnResourceLimitExceeded, network.ConnRateLimited:
+			return protocol.CodeBusy, "it has too many connections, try another or later"
+		}
 	}
 	var unsupported multistream.ErrNotSupported[libp2pproto.ID]
 	switch {

@@ -17,7 +17,7 @@ import (
 type HopStream struct {
 	s      *Stream
 	hop    protocol.Hop
-	free   func() // undoes protect
+	leave  func() // ends the watch
 	opened protocol.Opened
 	result protocol.IntermediateResult
 	trunc  protocol.Truncate
@@ -26,7 +26,8 @@ type HopStream struct {
 
 // OpenHop opens a session at one hop of o.Route and returns when the hop has reserved its memory. On the direct path hops
 // then reach for each other: open all of them at the same time; a next hop that cannot be reached is a *protocol.Error that
-// [HopStream.Recv] brings. A refusal is a *protocol.Error. ctx bounds the opening only; end the session with [HopStream.Close].
+// [HopStream.Recv] brings. A refusal is a *protocol.Error. From here on the peer is watched: when it is lost, Send and Recv fail
+// with [ErrPeerLost]. ctx bounds the opening only; end the session with [HopStream.Close].
 func (h *Host) OpenHop(ctx context.Context, hop protocol.Hop, o *protocol.Open) (*HopStream, error) {
 	pi, err := hopInfo(&hop)
 	if err != nil {
@@ -38,7 +39,7 @@ func (h *Host) OpenHop(ctx context.Context, hop protocol.Hop, o *protocol.Open) 
 	if err != nil {
 		return nil, hopError(&hop, err)
 	}
-	hs := &HopStream{s: s, hop: hop}
+	hs := &HopStream{s: s, hop: hop, leave: h.join(s, "hop "+o.Session.String())}
 	if err = s.WriteFrame(o); err == nil {
 		err = expect(s, &hs.opened)
 	}
@@ -49,10 +50,9 @@ func (h *Host) OpenHop(ctx context.Context, hop protocol.Hop, o *protocol.Open) 
 		err = protocol.Errorf(protocol.CodeBadFrame, "the answer to Open is for another session")
 	}
 	if err != nil {
-		s.Reset(network.StreamNoError)
+		hs.Close()
 		return nil, hopError(&hop, typed("open a session at", pi.ID, err))
 	}
-	hs.free = h.protect(pi.ID, "hop "+o.Session.String())
 	return hs, nil
 }
 
@@ -117,5 +117,5 @@ func (hs *HopStream) Bind(ctx context.Context) (stop func() bool) {
 // Close ends the session at the hop, which frees its KV memory. It unblocks Send and Recv and may be called twice.
 func (hs *HopStream) Close() {
 	hs.s.Reset(network.StreamNoError)
-	hs.free()
+	hs.leave()
 }

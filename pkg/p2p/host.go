@@ -27,6 +27,7 @@ type Host struct {
 	swarm     *swarm.Swarm
 	admission *admission
 	sessions  *sessionTable
+	watches   watches
 	ctx       context.Context //nolint:containedctx // ends with Close; parent of every handler's context
 	cancel    context.CancelFunc
 
@@ -59,9 +60,11 @@ func NewHost(cfg Config) (*Host, error) {
 	h := &Host{cfg: cfg, raw: raw, swarm: sw}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.sessions = newSessionTable()
+	h.watches.m = make(map[network.Conn]*watch)
 	h.admission = newAdmission(h)
 	raw.Network().Notify(h.admission)
 	raw.SetStreamHandler(AdmitProtocol, h.admission.serve)
+	h.handle(BeatProtocol, beatLimits, func(_ context.Context, s *Stream) { answerBeats(s) })
 	if !cfg.DialOnly {
 		if err := h.listen(cfg.Listen); err != nil {
 			_ = h.Close()

@@ -118,7 +118,7 @@ func (ss *session) readFailed(s *Stream, err error) {
 	}
 	hangUp(s, err)
 	if s != ss.coord {
-		ss.linkLost("the link from the previous hop broke", s.Peer(), err)
+		ss.linkLost("the link from the previous hop broke", err)
 	}
 }
 

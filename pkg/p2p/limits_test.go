@@ -22,6 +22,7 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 		ModelProtocol:   {4, controlFrame},
 		SessionProtocol: {maxPeerStreams, keepBuffer},
 		LinkProtocol:    {maxPeerStreams, keepBuffer},
+		BeatProtocol:    {8, beatFrame},
 	} {
 		rm, err := newResourceManager(false, 0)
 		if err != nil {

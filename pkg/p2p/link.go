@@ -37,23 +37,25 @@ func (ss *session) attachTo(hop *protocol.Hop) error {
 	ctx, cancel := context.WithTimeout(ss.ctx, attachTimeout)
 	defer cancel()
 	link, stop, err := ss.h.open(ctx, pi, LinkProtocol, sessionLimits)
+	leave := func() {}
 	if err == nil {
+		leave = ss.h.join(link, "next of "+ss.open.Session.String())
 		err = attach(link, &protocol.Attach{Session: ss.open.Session, Epoch: ss.open.Epoch, Index: ss.open.Index + 1})
-		if !stop() && err == nil {
+		if !stop() {
 			err = ctx.Err()
 		}
 		if err != nil {
 			link.Reset(network.StreamNoError)
+			leave()
 		}
 	}
 	if err != nil {
 		return err
 	}
 	ss.next = link
-	free := ss.h.protect(pi.ID, "next of "+ss.open.Session.String())
 	unbind := ss.bind(link)
 	go func() {
-		defer free()
+		defer leave()
 		defer unbind()
 		ss.watch(link)
 	}()
@@ -95,7 +97,7 @@ func (ss *session) watch(link *Stream) {
 		err = errEnded
 	}
 	link.Reset(network.StreamNoError)
-	ss.linkLost("the link to the next hop broke", link.Peer(), err)
+	ss.linkLost("the link to the next hop broke", err)
 }
 
 // serveLink takes a previous hop's link and reads the session's inputs from it.
@@ -128,10 +130,10 @@ func (h *Host) serveLink(s *Stream) {
 		return
 	}
 	defer ss.inputs.Done()
-	defer h.protect(s.Peer(), "link of "+a.Session.String())()
+	defer h.join(s, "link of "+a.Session.String())()
 	defer ss.bind(s)()
 	if err := s.WriteFrame(&protocol.Attached{Session: a.Session, Epoch: a.Epoch}); err != nil {
-		ss.linkLost("the link from the previous hop broke", s.Peer(), err)
+		ss.linkLost("the link from the previous hop broke", err)
 		return
 	}
 	ss.read(s, true)

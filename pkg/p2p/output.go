@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -30,7 +29,7 @@ func (ss *session) deliver(f protocol.Frame) error {
 		return errNoLink
 	}
 	if err := ss.next.WriteFrame(f); err != nil {
-		ss.linkLost("the link to the next hop broke", ss.next.Peer(), err)
+		ss.linkLost("the link to the next hop broke", err)
 		return err
 	}
 	return nil
@@ -50,14 +49,18 @@ func (ss *session) report(err error) {
 }
 
 // linkLost reports a broken link, once, and not when the session is ending anyway. The session stays: its KV cache is
-// worth keeping for the next epoch. The peer counts as lost unless it ended the link itself.
-func (ss *session) linkLost(what string, p peer.ID, err error) {
+// worth keeping for the next epoch.
+func (ss *session) linkLost(what string, err error) {
 	if ss.ctx.Err() != nil || ss.lost.Swap(true) {
 		return
 	}
 	e := protocol.Errorf(protocol.CodeUnreachable, "%s: %v", what, err)
-	if !ended(err) && !errors.Is(err, errEnded) {
-		e.Lost = p.String()
+	lost, left := new(LostError), new(PeerError)
+	switch {
+	case errors.As(err, &lost):
+		e.Lost = lost.Peer.String()
+	case errors.As(err, &left) && left.Code == protocol.CodeDraining: // it is shutting down
+		e.Lost = left.Peer.String()
 	}
 	ss.report(e)
 }

@@ -15,6 +15,7 @@ const (
 	ModelProtocol   libp2pproto.ID = "/shardnode/model/1"
 	SessionProtocol libp2pproto.ID = "/shardnode/session/1"
 	LinkProtocol    libp2pproto.ID = "/shardnode/link/1"
+	BeatProtocol    libp2pproto.ID = "/shardnode/beat/1"
 )
 
 // serviceName is the resource manager's name for all of the above together.
@@ -37,8 +38,13 @@ const (
 
 	// requestTimeout bounds a status request or one manifest chunk when the caller's context does not.
 	requestTimeout = 5 * time.Second
-	// statusIdle is how long a status stream may rest between two requests (heartbeats come every second).
+	// statusIdle is how long a status or beat stream may rest between two frames.
 	statusIdle = 30 * time.Second
+
+	// watchLinger is how long a peer is watched after its last session: the next one often comes soon.
+	watchLinger = 10 * time.Second
+	// beatRetry is the pause before a beat stream that broke is opened again.
+	beatRetry = time.Second
 
 	// openTimeout bounds the wait for Opened: reserve, dial the next hop (2 s), wait for its Open (attachWait).
 	openTimeout = 12 * time.Second
@@ -53,7 +59,7 @@ const (
 	frameRate    = 64 << 10
 
 	// sessionWrite bounds a blocked write of a session. Back pressure is legitimate (the next hop may compute a
-	// prefill chunk for a minute); a dead peer shows itself by QUIC's idle timeout or by the coordinator's close.
+	// prefill chunk for a minute); a dead peer shows itself by its silence.
 	sessionWrite = 5 * time.Minute
 
 	// maxRejects ends a session whose coordinator keeps sending frames that are refused.
@@ -65,6 +71,7 @@ const (
 const (
 	admitFrame   = 1 << 10
 	controlFrame = 64 << 10
+	beatFrame    = 256
 )
 
 // readBuffer is the buffered reader of a tensor stream: 45 QUIC packets, so that an 8 KiB frame costs one Read.

@@ -42,12 +42,6 @@ func (h *Host) dialTimeout(pi peer.AddrInfo) time.Duration {
 	return dialTimeoutLocal
 }
 
-// protect keeps the connection manager from trimming p until free is called; tag names why.
-func (h *Host) protect(p peer.ID, tag string) (free func()) {
-	h.raw.ConnManager().Protect(p, tag)
-	return func() { h.raw.ConnManager().Unprotect(p, tag) }
-}
-
 // open connects to p and opens a stream, which ctx resets when it ends, until the caller calls stop.
 func (h *Host) open(ctx context.Context, pi peer.AddrInfo, id libp2pproto.ID, l streamLimits) (s *Stream, stop func() bool, err error) {
 	if err := h.Connect(ctx, pi); err != nil {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"testing"
 
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/shardnode/shardnode/internal/testnet"
 	"github.com/shardnode/shardnode/pkg/p2p"
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -18,6 +20,7 @@ type route struct {
 	coordinator *p2p.Host
 	hosts       []*p2p.Host
 	nodes       []*adder
+	logs        *observer.ObservedLogs // of all hosts, on a simulated network
 }
 
 func newRoute(tb testing.TB, n int) *route {

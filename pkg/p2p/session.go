@@ -45,6 +45,7 @@ func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
 		refuse(s, &o, err)
 		return
 	}
+	defer h.join(s, "session "+o.Session.String())()
 	ss := &session{h: h, open: &o, coord: s, attached: make(chan struct{}), log: h.cfg.Log.With(zap.Stringer("session", o.Session), zap.Uint32("epoch", uint32(o.Epoch)))}
 	ss.ctx, ss.cancel = context.WithCancel(ctx)
 	defer ss.cancel()
@@ -62,7 +63,6 @@ func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
 	}
 	defer ss.wait()
 	defer h.sessions.remove(key)
-	defer h.protect(s.Peer(), "session "+o.Session.String())()
 
 	if err := s.WriteFrame(opened); err != nil {
 		hangUp(s, err)

@@ -30,6 +30,7 @@ var (
 	admitLimits   = streamLimits{frame: admitFrame, buffer: admitFrame, idle: AdmitTimeout}
 	controlLimits = streamLimits{frame: controlFrame, buffer: 4 << 10, idle: statusIdle}
 	chunkLimits   = streamLimits{frame: protocol.MaxChunk + controlFrame, buffer: readBuffer, idle: statusIdle}
+	beatLimits    = streamLimits{frame: beatFrame, buffer: beatFrame, idle: statusIdle, write: silenceMost}
 	sessionLimits = streamLimits{frame: protocol.MaxFrame, buffer: readBuffer, write: sessionWrite}
 )
 
@@ -40,6 +41,7 @@ type Stream struct {
 	br     *bufio.Reader
 	body   frameBuffer // of the frame last read
 	held   int         // bytes reserved with the resource manager for body
+	watch  *watch      // of the peer, while the stream carries a session; else nil. Set by Host.join
 
 	wmu sync.Mutex // guards w
 	w   frameBuffer
@@ -194,5 +196,23 @@ func (s *Stream) bad(err error) error {
 
 // fail maps an error of the stream to a typed one.
 func (s *Stream) fail(verb string, err error) error {
+	if lost := s.loss(err); lost != nil {
+		return fmt.Errorf("%s %s: %w", verb, s.ns.Protocol(), lost)
+	}
 	return typed(fmt.Sprintf("%s %s", verb, s.ns.Protocol()), s.Peer(), err)
+}
+
+// loss returns the loss of the peer behind err, nil if it is not lost or not watched.
+func (s *Stream) loss(err error) *LostError {
+	if s.watch == nil || s.watch.h.ctx.Err() != nil {
+		return nil
+	}
+	if lost := s.watch.lost.Load(); lost != nil {
+		return lost
+	}
+	lost := loss(s.ns.Conn(), err)
+	if lost != nil {
+		lost.Silence = s.watch.silentFor()
+	}
+	return lost
 }
