@@ -7,6 +7,7 @@
 package engine
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -34,11 +35,13 @@ type Engine struct {
 	sessions map[protocol.SessionID]*Session
 	runnable []*Session // round robin: a session joins at the end; see [Session.schedule]
 	inputs   []*input   // free list, so that a step allocates nothing
+	tasks    []*task    // waiting for the step loop, in order
 	kvUsed   int64      // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
 	buffers  buffers
 	keptUsed int64 // bytes of outputs kept. Invariant: 0 ≤ keptUsed ≤ cfg.ReplayBudget
 	draining bool
-	stopped  bool // Run has returned or is about to
+	emptied  chan struct{} // closed and replaced when the last session ends
+	stopped  bool          // Run has returned or is about to
 	stats    counters
 }
 
@@ -52,16 +55,35 @@ func New(cfg Config) (*Engine, error) {
 		cfg:      cfg,
 		wake:     make(chan struct{}, 1),
 		sessions: make(map[protocol.SessionID]*Session),
+		emptied:  make(chan struct{}),
 		sampler:  sampler.New(cfg.Model.Config().Vocab),
 		stats:    counters{refusals: make(map[protocol.Code]uint64)},
 	}, nil
 }
 
-// Drain makes the engine refuse new sessions; those that are open go on. It cannot be undone.
+// Drain makes the engine refuse new sessions; those that are open go on, and may be opened again with a higher epoch. It cannot
+// be undone.
 func (e *Engine) Drain() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.draining = true
+}
+
+// Drained returns when no session is open, or with ctx's error.
+func (e *Engine) Drained(ctx context.Context) error {
+	for {
+		e.mu.Lock()
+		open, emptied := len(e.sessions), e.emptied
+		e.mu.Unlock()
+		if open == 0 {
+			return nil
+		}
+		select {
+		case <-emptied:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // notify tells Run that a session may be runnable.

@@ -36,9 +36,13 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.expire()
 		default:
 		}
+		ran := e.runTask()
 		if e.take(&j) {
 			err := e.compute(ctx, &j)
 			e.finish(&j, err)
+			continue
+		}
+		if ran {
 			continue
 		}
 		select { // nothing to compute: wait for something to happen
@@ -58,6 +62,7 @@ func (e *Engine) stop() {
 	for _, s := range e.sessions {
 		s.end(s.refuse(protocol.CodeDraining, "the node stops: choose another"))
 	}
+	e.dropTasks()
 	e.mu.Unlock()
 	delivered := make(chan struct{})
 	go func() {

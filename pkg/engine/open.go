@@ -76,10 +76,10 @@ func (e *Engine) admit(o *protocol.Open) (hop protocol.Hop, err *protocol.Error)
 func (e *Engine) reserve(s *Session, o *protocol.Open) (rows, outputs uint32, err *protocol.Error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.draining || e.stopped {
+	old := e.sessions[s.id]
+	if e.stopped || e.draining && old == nil {
 		return 0, 0, protocol.Errorf(protocol.CodeDraining, "this node is leaving: choose another")
 	}
-	old := e.sessions[s.id]
 	if old == nil {
 		if len(e.sessions) >= e.cfg.MaxSessions {
 			return 0, 0, protocol.Errorf(protocol.CodeBusy, "all %d session slots are in use: choose another node or try later", e.cfg.MaxSessions)

@@ -35,6 +35,7 @@ type Session struct {
 	free      []*output // output slots not in use
 	buffered  int64     // bytes of queue, ready and what lies between, in Engine.buffers
 	kv        *kv       // nil once ended or taken over
+	moving    *moving   // while rows are taken over from another node
 	active    time.Time // last input or finished output
 	scheduled bool      // in Engine.runnable
 	running   bool      // a step of it is under way
@@ -175,11 +176,16 @@ func (s *Session) end(final *protocol.Error) {
 	s.ended, s.final = true, final
 	close(s.done)
 	delete(e.sessions, s.id)
+	if len(e.sessions) == 0 {
+		close(e.emptied)
+		e.emptied = make(chan struct{})
+	}
 	for _, in := range s.queue {
 		e.putInput(in)
 	}
 	s.queue = s.queue[:0]
 	s.discharge(s.buffered)
+	s.moving = nil
 	if k := s.kv; k != nil {
 		s.kv, k.owner = nil, nil
 		if !s.running {
