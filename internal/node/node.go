@@ -217,3 +217,7 @@ func (s served) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error
 	}
 	return session, opened, nil
 }
+
+func (s served) Export(ctx context.Context, f *protocol.Export, send func(*protocol.KVRows) error) error {
+	return s.n.engine.Export(ctx, f, send)
+}

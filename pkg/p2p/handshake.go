@@ -57,6 +57,10 @@ func (a *admission) ensure(ctx context.Context, p peer.ID) error {
 func (a *admission) run(hs *handshake, p peer.ID) {
 	defer a.h.exit()
 	hs.err = a.dial(a.h.ctx, p)
+	if errors.Is(hs.err, errConnClosed) && a.h.raw.Network().Connectedness(p) == network.Connected {
+		// Both sides dialed at once, and one of them dropped its connection for the other.
+		hs.err = a.dial(a.h.ctx, p)
+	}
 	a.mu.Lock()
 	delete(a.running, p)
 	a.mu.Unlock()
@@ -96,6 +100,8 @@ func (a *admission) dial(ctx context.Context, p peer.ID) error {
 	return nil
 }
 
+var errConnClosed = errors.New("the connection closed during admission")
+
 func (a *admission) prove(s *Stream) error {
 	mine := a.hello()
 	if err := s.WriteFrame(mine); err != nil {
@@ -121,7 +127,7 @@ func (a *admission) prove(s *Stream) error {
 		return errWrongKey()
 	}
 	if !a.admit(s.ns.Conn()) {
-		return errors.New("the connection closed during admission")
+		return errConnClosed
 	}
 	return nil
 }
@@ -179,7 +185,7 @@ func (a *admission) verify(s *Stream) error {
 		return errWrongKey()
 	}
 	if !a.admit(s.ns.Conn()) {
-		return errors.New("the connection closed during admission")
+		return errConnClosed
 	}
 	return s.WriteFrame(&protocol.Proof{MAC: a.mac(roleListener, they, me, &theirs, mine)})
 }

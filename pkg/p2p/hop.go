@@ -33,13 +33,17 @@ func (h *Host) OpenHop(ctx context.Context, hop protocol.Hop, o *protocol.Open) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	timeout := openTimeout
+	if len(o.Sources) > 0 {
+		timeout += moveTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	s, stop, err := h.open(ctx, pi, SessionProtocol, sessionLimits)
 	if err != nil {
 		return nil, hopError(&hop, err)
 	}
-	hs := &HopStream{s: s, hop: hop, leave: h.join(s, "hop "+o.Session.String())}
+	hs := &HopStream{s: s, hop: hop, leave: h.join(s)}
 	if err = s.WriteFrame(o); err == nil {
 		err = expect(s, &hs.opened)
 	}
@@ -80,8 +84,8 @@ func (hs *HopStream) Send(f protocol.Frame) error {
 	return nil
 }
 
-// Recv returns the next *protocol.IntermediateResult, *protocol.Truncate, *protocol.Resume or *protocol.Error of the hop. All
-// but the last are valid until the next Recv. An Error does not end the stream by itself; an error returned does.
+// Recv returns the next *protocol.IntermediateResult, *protocol.Truncate, *protocol.Resume, *protocol.Leaving or *protocol.Error of
+// the hop. The first three are valid until the next Recv. An Error does not end the stream by itself; an error returned does.
 func (hs *HopStream) Recv() (protocol.Frame, error) {
 	t, body, err := hs.s.Next()
 	if errors.Is(err, io.EOF) {
@@ -98,6 +102,8 @@ func (hs *HopStream) Recv() (protocol.Frame, error) {
 		f = &hs.trunc
 	case protocol.TypeResume:
 		f = &hs.resume
+	case protocol.TypeLeaving:
+		f = new(protocol.Leaving)
 	case protocol.TypeError:
 		f = new(protocol.Error)
 	default:

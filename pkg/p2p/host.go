@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -28,7 +30,8 @@ type Host struct {
 	admission *admission
 	sessions  *sessionTable
 	watches   watches
-	ctx       context.Context //nolint:containedctx // ends with Close; parent of every handler's context
+	leaveBy   atomic.Pointer[time.Time] // set by Leave
+	ctx       context.Context           //nolint:containedctx // ends with Close; parent of every handler's context
 	cancel    context.CancelFunc
 
 	mu       sync.Mutex // guards all following fields

@@ -23,6 +23,7 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 		SessionProtocol: {maxPeerStreams, keepBuffer},
 		LinkProtocol:    {maxPeerStreams, keepBuffer},
 		BeatProtocol:    {8, beatFrame},
+		MoveProtocol:    {16, keepBuffer},
 	} {
 		rm, err := newResourceManager(false, 0)
 		if err != nil {
@@ -46,7 +47,7 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 			}
 			last = s
 		}
-		if id == SessionProtocol || id == LinkProtocol {
+		if id == SessionProtocol || id == LinkProtocol || id == MoveProtocol {
 			if err := last.ReserveMemory(protocol.MaxFrame-tt.frame, network.ReservationPriorityAlways); err != nil {
 				t.Errorf("%s: the largest frame: %v", id, err)
 			}

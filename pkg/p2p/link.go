@@ -39,7 +39,7 @@ func (ss *session) attachTo(hop *protocol.Hop) error {
 	link, stop, err := ss.h.open(ctx, pi, LinkProtocol, sessionLimits)
 	leave := func() {}
 	if err == nil {
-		leave = ss.h.join(link, "next of "+ss.open.Session.String())
+		leave = ss.h.join(link)
 		err = attach(link, &protocol.Attach{Session: ss.open.Session, Epoch: ss.open.Epoch, Index: ss.open.Index + 1})
 		if !stop() {
 			err = ctx.Err()
@@ -130,7 +130,7 @@ func (h *Host) serveLink(s *Stream) {
 		return
 	}
 	defer ss.inputs.Done()
-	defer h.join(s, "link of "+a.Session.String())()
+	defer h.join(s)()
 	defer ss.bind(s)()
 	if err := s.WriteFrame(&protocol.Attached{Session: a.Session, Epoch: a.Epoch}); err != nil {
 		ss.linkLost("the link from the previous hop broke", err)

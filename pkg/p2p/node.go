@@ -23,6 +23,10 @@ type Node interface {
 	// slow, has encoded the frame when it returns, and keeps no reference to it. It must not be called from within
 	// OpenSession. After its first error the output has nowhere to go.
 	OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (Session, *protocol.Opened, error)
+
+	// Export sends the rows that f asks for, in order, in one part or several; it has no use for a part when send returns. A
+	// *protocol.Error refuses.
+	Export(ctx context.Context, f *protocol.Export, send func(*protocol.KVRows) error) error
 }
 
 // Session is one session of a node.
@@ -32,6 +36,13 @@ type Session interface {
 	// keeps. It blocks while the queue is full, until ctx ends. A *protocol.Error refuses the frame and leaves the
 	// session as it was; any other error ends the session.
 	Submit(ctx context.Context, f protocol.Frame) error
+
+	// Import takes over rows that another node computed, before the first Submit: the next ones of f.Layers. The frame belongs to
+	// the caller again when it returns. A *protocol.Error refuses the part.
+	Import(ctx context.Context, f *protocol.KVRows) error
+
+	// Imported ends the taking over, and returns how many rows the session has in all its layers now.
+	Imported(ctx context.Context) (uint32, error)
 
 	// Close frees the session. No Submit runs or follows; deliver may still be running and then fails.
 	Close()
@@ -43,4 +54,5 @@ func (h *Host) Serve(n Node) {
 	h.handle(ModelProtocol, controlLimits, func(_ context.Context, s *Stream) { serveModel(n, s) })
 	h.handle(SessionProtocol, sessionLimits, func(ctx context.Context, s *Stream) { h.serveSession(ctx, n, s) })
 	h.handle(LinkProtocol, sessionLimits, func(ctx context.Context, s *Stream) { h.serveLink(s) })
+	h.handle(MoveProtocol, controlLimits, func(ctx context.Context, s *Stream) { h.serveMove(ctx, n, s) })
 }

@@ -16,6 +16,7 @@ const (
 	SessionProtocol libp2pproto.ID = "/shardnode/session/1"
 	LinkProtocol    libp2pproto.ID = "/shardnode/link/1"
 	BeatProtocol    libp2pproto.ID = "/shardnode/beat/1"
+	MoveProtocol    libp2pproto.ID = "/shardnode/move/1"
 )
 
 // serviceName is the resource manager's name for all of the above together.
@@ -52,6 +53,9 @@ const (
 	attachWait = 5 * time.Second
 	// attachTimeout is the previous hop's bound on dial, admission, Attach and Attached together.
 	attachTimeout = attachWait + 3*time.Second
+
+	// moveTimeout bounds the taking over of a session's rows, whatever their size: a node that leaves does not wait for ever.
+	moveTimeout = 5 * time.Minute
 
 	// frameTimeout and frameRate bound a frame from its first byte on: 10 s and 64 KiB/s, half of a 1 Mbit/s uplink.
 	// Nothing bounds the pause between frames here: sessions think.

@@ -29,6 +29,8 @@ type session struct {
 	attached chan struct{} // closed when next is set, or never will be
 	next     *Stream       // link to the next hop; nil: there is none, or it could not be made
 
+	opened  atomic.Bool // Opened is sent
+	told    atomic.Bool // so is the notice of leaving
 	linked  atomic.Bool // the previous hop is attached
 	rejects atomic.Int32
 	lost    atomic.Bool // the loss of a link is reported
@@ -45,7 +47,7 @@ func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
 		refuse(s, &o, err)
 		return
 	}
-	defer h.join(s, "session "+o.Session.String())()
+	defer h.join(s)()
 	ss := &session{h: h, open: &o, coord: s, attached: make(chan struct{}), log: h.cfg.Log.With(zap.Stringer("session", o.Session), zap.Uint32("epoch", uint32(o.Epoch)))}
 	ss.ctx, ss.cancel = context.WithCancel(ctx)
 	defer ss.cancel()
@@ -64,15 +66,17 @@ func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
 	defer ss.wait()
 	defer h.sessions.remove(key)
 
-	if err := s.WriteFrame(opened); err != nil {
-		hangUp(s, err)
-		return
-	}
 	// Attaching takes up to attachTimeout. The first output waits for it, not the coordinator; and where it fails the rows stay, for a
-	// higher epoch along another route.
+	// higher epoch along another route. Taking over takes as long as the rows take, and the coordinator waits for that; it may give up,
+	// which the reader below sees.
 	var attaching sync.WaitGroup
 	attaching.Go(func() {
 		defer close(ss.attached)
+		if err := ss.answer(opened); err != nil {
+			ss.report(err)
+			ss.end()
+			return
+		}
 		ss.attachNext()
 	})
 	ss.log.Debug("session open", zap.Stringer("layers", ss.hop().Layers))
@@ -80,6 +84,22 @@ func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
 	ss.cancel()
 	attaching.Wait()
 	ss.log.Debug("session ended")
+}
+
+// answer sends Opened, when the session has the rows that it is to begin with.
+func (ss *session) answer(opened *protocol.Opened) error {
+	if len(ss.open.Sources) > 0 {
+		var err error
+		if opened.CachedTo, err = ss.takeOver(opened.CachedTo); err != nil {
+			return err
+		}
+	}
+	if err := ss.coord.WriteFrame(opened); err != nil {
+		return err
+	}
+	ss.opened.Store(true)
+	ss.tellLeaving()
+	return nil
 }
 
 // readOpen reads and checks the first frame of a session's stream.
@@ -124,6 +144,12 @@ func (ss *session) fromCoordinator() bool { return !ss.direct() || ss.open.Index
 // isPrevious reports whether p is the hop before this one.
 func (ss *session) isPrevious(p peer.ID) bool {
 	return ss.direct() && ss.open.Index > 0 && ss.open.Route[ss.open.Index-1].Peer == p.String()
+}
+
+// end unblocks the reader of the coordinator's stream; what was written is still delivered.
+func (ss *session) end() {
+	ss.cancel()
+	ss.coord.Close()
 }
 
 // wait stops the link's reader and waits for it, so that no Submit follows.

@@ -4,6 +4,8 @@ package p2p
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -39,6 +41,13 @@ func (t *sessionTable) add(k sessionKey, s *session) bool {
 	close(t.changed)
 	t.changed = make(chan struct{})
 	return true
+}
+
+// all returns the sessions there are.
+func (t *sessionTable) all() []*session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Values(t.m))
 }
 
 func (t *sessionTable) remove(k sessionKey) {

@@ -31,6 +31,7 @@ var (
 	controlLimits = streamLimits{frame: controlFrame, buffer: 4 << 10, idle: statusIdle}
 	chunkLimits   = streamLimits{frame: protocol.MaxChunk + controlFrame, buffer: readBuffer, idle: statusIdle}
 	beatLimits    = streamLimits{frame: beatFrame, buffer: beatFrame, idle: statusIdle, write: silenceMost}
+	moveLimits    = streamLimits{frame: protocol.MaxFrame, buffer: readBuffer, idle: frameTimeout}
 	sessionLimits = streamLimits{frame: protocol.MaxFrame, buffer: readBuffer, write: sessionWrite}
 )
 
@@ -56,6 +57,9 @@ func (s *Stream) Peer() peer.ID { return s.ns.Conn().RemotePeer() }
 
 // WriteFrame sends f in a single Write and keeps no reference to it.
 func (s *Stream) WriteFrame(f protocol.Frame) error {
+	if s.watch != nil && s.watch.lost.Load() != nil {
+		return s.fail("write", nil) // its reset may be under way
+	}
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
 	b, err := protocol.Append(s.w.take(), f)

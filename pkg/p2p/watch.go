@@ -38,10 +38,10 @@ type watch struct {
 	empty   time.Time // when the last stream left
 }
 
-// join watches the peer of s until leave is called, and keeps the connection manager from trimming it; tag names why. When
-// the peer is lost, s fails with a [LostError]. Call it before s is used by several goroutines.
-func (h *Host) join(s *Stream, tag string) (leave func()) {
-	conn := s.ns.Conn()
+// join watches the peer of s until leave is called, and keeps the connection manager from trimming it. When the peer is lost,
+// s fails with a [LostError]. Call it before s is used by several goroutines.
+func (h *Host) join(s *Stream) (leave func()) {
+	conn, tag := s.ns.Conn(), s.ns.ID()
 	h.raw.ConnManager().Protect(conn.RemotePeer(), tag)
 	h.watches.mu.Lock()
 	defer h.watches.mu.Unlock()

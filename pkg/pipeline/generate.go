@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -237,6 +238,8 @@ func (g *generation) read(epoch protocol.Epoch, hop int, stream Stream) {
 				event = EventResult{Hop: hop, Result: f}
 			case *protocol.Resume:
 				event = EventResumed{Hop: hop, Resume: f}
+			case *protocol.Leaving:
+				event = EventLeaving{Epoch: epoch, Hop: hop, Grace: time.Duration(min(f.Grace, uint64(math.MaxInt64)))}
 			case *protocol.Error:
 				event = EventFailed{Epoch: epoch, Hop: hop, Told: true, Err: f}
 			default:
