@@ -21,7 +21,7 @@ func newSwarm() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "swarm",
-		Short: "List nodes, layer ranges, models and round-trip times, and the layers nobody serves",
+		Short: "List nodes, layer ranges, models and round-trip times, and layers that nobody, or one node alone, serves",
 		Args:  exactArgs(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := o.dial(cmd.Context())
@@ -97,6 +97,7 @@ type modelResult struct {
 	Layers   int      `json:"layers"`
 	Complete bool     `json:"complete"`
 	Missing  []string `json:"missing"`
+	AtRisk   []string `json:"at_risk"`
 }
 
 func newSwarmResult(v *client.View) *swarmResult {
@@ -110,9 +111,12 @@ func newSwarmResult(v *client.View) *swarmResult {
 		})
 	}
 	for _, m := range v.Models {
-		r := modelResult{Model: m.Name, ModelID: m.ID.String(), Layers: m.NLayers, Complete: len(m.Missing) == 0, Missing: []string{}}
+		r := modelResult{Model: m.Name, ModelID: m.ID.String(), Layers: m.NLayers, Complete: len(m.Missing) == 0, Missing: []string{}, AtRisk: []string{}}
 		for _, l := range m.Missing {
 			r.Missing = append(r.Missing, l.String())
+		}
+		for _, l := range m.AtRisk {
+			r.AtRisk = append(r.AtRisk, l.String())
 		}
 		out.Models = append(out.Models, r)
 	}
@@ -140,6 +144,9 @@ func printSwarm(cmd *cobra.Command, v *client.View) error {
 			fmt.Fprintf(w, "%s (%s): all %d layers are served\n", m.Name, m.ID.Short(), m.NLayers)
 		} else {
 			fmt.Fprintf(w, "%s (%s): nobody serves layers %s of %d; start a node with: shardnode --layers %s\n", m.Name, m.ID.Short(), joinRanges(m.Missing), m.NLayers, m.Missing[0])
+		}
+		if len(m.AtRisk) > 0 {
+			fmt.Fprintf(w, "%s (%s): at risk: one node alone serves layers %s; start a second with: shardnode --layers %s\n", m.Name, m.ID.Short(), joinRanges(m.AtRisk), m.AtRisk[0])
 		}
 	}
 	return nil

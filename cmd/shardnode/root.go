@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,28 +30,30 @@ const usualRows = 64
 
 // options are the daemon's flags.
 type options struct {
-	layers      string
-	model       string
-	listen      []string
-	announce    []string
-	bootstrap   []string
-	swarm       string
-	swarmKey    string
-	open        bool
-	noMDNS      bool
-	threads     int
-	kv          string
-	context     int
-	maxSessions int
-	maxRows     int
-	kvBudget    cmdline.ByteSize
-	buffers     cmdline.ByteSize
-	replay      cmdline.ByteSize // below 0: not given
-	memory      cmdline.ByteSize
-	dataDir     string
-	packCache   bool
-	logLevel    string
-	logJSON     bool
+	layers       string
+	model        string
+	listen       []string
+	announce     []string
+	bootstrap    []string
+	swarm        string
+	swarmKey     string
+	open         bool
+	noMDNS       bool
+	threads      int
+	kv           string
+	context      int
+	maxSessions  int
+	maxRows      int
+	sessionIdle  time.Duration
+	drainTimeout time.Duration
+	kvBudget     cmdline.ByteSize
+	buffers      cmdline.ByteSize
+	replay       cmdline.ByteSize // below 0: not given
+	memory       cmdline.ByteSize
+	dataDir      string
+	packCache    bool
+	logLevel     string
+	logJSON      bool
 }
 
 func newRoot() *cobra.Command {
@@ -79,6 +82,8 @@ func newRoot() *cobra.Command {
 	f.IntVar(&o.context, "context", 0, "positions of one session at the most (default: the model's context)")
 	f.IntVar(&o.maxSessions, "max-sessions", 64, "sessions at the most")
 	f.IntVar(&o.maxRows, "max-rows", 512, "tokens of one step at the most: activations take memory for as many")
+	f.DurationVar(&o.sessionIdle, "session-idle", 10*time.Minute, "a session of which nothing is heard for so long is ended")
+	f.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "how long open sessions may take to move to other nodes when this one is told to stop")
 	f.Var(&o.kvBudget, "kv-budget", "memory for all KV caches")
 	f.Var(&o.buffers, "buffer-budget", "memory for what is received, waits and is to be sent (default: what --max-sessions need)")
 	f.Var(&o.replay, "replay-budget", "memory for hidden states kept to heal routes with; 0 keeps none, and healing computes more")
@@ -88,7 +93,7 @@ func newRoot() *cobra.Command {
 	f.BoolVar(&o.packCache, "pack-cache", false, "keep the weights in the data directory as this processor wants them: a faster start for as much disk as the range takes")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")
-	cmd.AddCommand(newBench(), newHealth(), newSpin())
+	cmd.AddCommand(newBench(), newDrain(), newHealth(), newSpin())
 	return cmd
 }
 
@@ -110,6 +115,10 @@ func (o *options) validate() error {
 		return cmdline.Usagef("--max-sessions %d: want at least 1", o.maxSessions)
 	case o.maxRows < usualRows || o.maxRows > protocol.MaxRows:
 		return cmdline.Usagef("--max-rows %d: want %d, which coordinators send if not told otherwise, to %d", o.maxRows, usualRows, protocol.MaxRows)
+	case o.sessionIdle <= 0:
+		return cmdline.Usagef("--session-idle %s: want a time above 0, for example 10m", o.sessionIdle)
+	case o.drainTimeout < 0:
+		return cmdline.Usagef("--drain-timeout %s: want 0 or a time, for example 20s", o.drainTimeout)
 	case o.kvBudget < 1:
 		return cmdline.Usagef("--kv-budget %s: want a size above 0, for example 512MiB", o.kvBudget)
 	case o.context < 0:

@@ -79,9 +79,18 @@ func serve(ctx context.Context, o *options) error {
 	for _, a := range n.Host().Addrs() {
 		log.Info("listening", zap.String("addr", a.String()+"/p2p/"+n.Host().ID().String()))
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return control.Serve(ctx, dir.Path, func() control.Health { return nodeHealth(n) }) })
-	group.Go(func() error { return n.Run(ctx) })
+	// The control socket answers as long as the node runs, while it drains too.
+	group, running := errgroup.WithContext(context.WithoutCancel(ctx))
+	running, ended := context.WithCancel(running)
+	defer ended()
+	group.Go(func() error {
+		return control.Serve(running, dir.Path, control.Daemon{Health: func() control.Health { return nodeHealth(n) }, Drain: n.Leave})
+	})
+	group.Go(func() error {
+		defer ended()
+		defer context.AfterFunc(running, n.Leave)()
+		return n.Run(ctx)
+	})
 	err = group.Wait()
 	log.Info("stopped")
 	return err
@@ -106,7 +115,7 @@ func nodeHealth(n *node.Node) control.Health {
 // nodeConfig turns flags into the node's configuration, as far as they go.
 func (o *options) nodeConfig() (node.Config, error) {
 	cfg := node.Config{
-		Context: o.context, Threads: o.threads, MaxSessions: o.maxSessions, MaxRows: o.maxRows,
+		Context: o.context, Threads: o.threads, MaxSessions: o.maxSessions, MaxRows: o.maxRows, Idle: o.sessionIdle, DrainTime: o.drainTimeout,
 		KVBudget: int64(o.kvBudget), BufferBudget: int64(o.buffers), Memory: int64(o.memory),
 		Swarm: o.swarm, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS, Version: cmdline.ShortVersion(),
 	}

@@ -41,6 +41,7 @@ type Health struct {
 	PID        int      `json:"pid"`
 	Sessions   int      `json:"sessions"`
 	Memory     Memory   `json:"memory"`
+	Draining   bool     `json:"draining"`
 }
 
 // Memory is what a daemon holds at the most, in bytes, and how much of the KV caches is in use.
@@ -53,8 +54,14 @@ type Memory struct {
 	Program     int64 `json:"program_bytes"`
 }
 
+// Daemon is what can be asked of one.
+type Daemon struct {
+	Health func() Health
+	Drain  func() // begin to leave; it does not wait
+}
+
 // Serve answers on the socket in dir until ctx ends.
-func Serve(ctx context.Context, dir string, health func() Health) error {
+func Serve(ctx context.Context, dir string, d Daemon) error {
 	path := filepath.Join(dir, SocketName)
 	if len(path) > maxSocketPath {
 		return fmt.Errorf("control socket: the path %s is longer than %d bytes; pass a shorter --data-dir", path, maxSocketPath)
@@ -69,12 +76,16 @@ func Serve(ctx context.Context, dir string, health func() Health) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
-		h := health()
-		w.Header().Set("Content-Type", "application/json")
+		h := d.Health()
+		status := http.StatusOK
 		if !h.Ready {
-			w.WriteHeader(http.StatusServiceUnavailable)
+			status = http.StatusServiceUnavailable
 		}
-		_ = json.NewEncoder(w).Encode(h)
+		answer(w, status, h)
+	})
+	mux.HandleFunc("POST /drain", func(w http.ResponseWriter, _ *http.Request) {
+		d.Drain()
+		answer(w, http.StatusAccepted, d.Health())
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: answerTimeout, MaxHeaderBytes: 4 << 10}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
@@ -85,15 +96,30 @@ func Serve(ctx context.Context, dir string, health func() Health) error {
 	return nil
 }
 
+func answer(w http.ResponseWriter, status int, h Health) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(h)
+}
+
 // Ask returns the health of the daemon that holds dir.
 func Ask(ctx context.Context, dir string) (Health, error) {
+	return request(ctx, dir, http.MethodGet, "/health")
+}
+
+// Drain makes the daemon that holds dir leave, and returns its health. It does not wait for the leaving.
+func Drain(ctx context.Context, dir string) (Health, error) {
+	return request(ctx, dir, http.MethodPost, "/drain")
+}
+
+func request(ctx context.Context, dir, method, path string) (Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, SocketName))
 	}}
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://daemon/health", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, "http://daemon"+path, http.NoBody)
 	if err != nil {
 		return Health{}, err
 	}

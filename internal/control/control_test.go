@@ -20,11 +20,14 @@ func TestHealthOverTheSocket(t *testing.T) {
 	if _, err := Ask(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "no shardnode answers") {
 		t.Fatalf("asking nobody: %v", err)
 	}
-	var ready atomic.Bool
+	var ready, draining atomic.Bool
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- Serve(ctx, dir, func() Health { return Health{Ready: ready.Load(), Layers: "0-7"} })
+		served <- Serve(ctx, dir, Daemon{
+			Health: func() Health { return Health{Ready: ready.Load(), Layers: "0-7", Draining: draining.Load()} },
+			Drain:  func() { draining.Store(true) },
+		})
 	}()
 	var h Health
 	for err = os.ErrNotExist; err != nil; h, err = Ask(t.Context(), dir) {
@@ -39,6 +42,9 @@ func TestHealthOverTheSocket(t *testing.T) {
 	if h, err = Ask(t.Context(), dir); err != nil || !h.Ready {
 		t.Fatalf("health = %+v, %v", h, err)
 	}
+	if h, err = Drain(t.Context(), dir); err != nil || !h.Draining || !draining.Load() {
+		t.Fatalf("drain: %+v, %v", h, err)
+	}
 	cancel()
 	if err := <-served; err != nil {
 		t.Fatal(err)
@@ -47,7 +53,7 @@ func TestHealthOverTheSocket(t *testing.T) {
 
 func TestSocketPathTooLong(t *testing.T) {
 	t.Parallel()
-	err := Serve(t.Context(), "/"+strings.Repeat("x", 200), nil)
+	err := Serve(t.Context(), "/"+strings.Repeat("x", 200), Daemon{})
 	if err == nil || !strings.Contains(err.Error(), "--data-dir") {
 		t.Fatalf("err = %v", err)
 	}

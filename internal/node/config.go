@@ -35,6 +35,7 @@ type Config struct {
 	KVBudget     int64         // bytes; 0: 1 GiB
 	BufferBudget int64         // bytes of frames received, waiting and to be sent; 0: what MaxSessions with prompts under way need
 	Idle         time.Duration // 0: 10 minutes
+	DrainTime    time.Duration // how long sessions may stay when the node is to leave; 0: not at all
 
 	ReplayBudget int64 // bytes of outputs kept to heal routes with; 0: a quarter of KVBudget, 256 MiB at the most; negative: none
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +38,9 @@ type Node struct {
 	finder  *discovery.Finder
 	keep    bool // packed weights are to be written for the next start
 
-	ready atomic.Bool // advertised at least once
+	ready    atomic.Bool // advertised at least once, and not leaving
+	leaving  chan struct{}
+	askLeave sync.Once // closes leaving
 }
 
 // New loads the layers and starts the host: the node listens when New returns, but answers only once Run runs. It gives up, with ctx's error,
@@ -57,7 +60,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 		modelConfig.Context = min(modelConfig.Context, cfg.Context)
 	}
 	cfg.setBudgets(modelConfig)
-	n := &Node{cfg: cfg, log: cfg.Log, modelID: protocol.ModelID(cfg.Manifest.ID())}
+	n := &Node{cfg: cfg, log: cfg.Log, leaving: make(chan struct{}), modelID: protocol.ModelID(cfg.Manifest.ID())}
 	if n.plan, err = planMemory(&cfg, modelConfig); err != nil {
 		return nil, err
 	}
@@ -129,36 +132,72 @@ func (n *Node) connect() error {
 	return nil
 }
 
-// Run serves until ctx ends, then leaves so that peers notice at once: stop advertising, end sessions, close the host.
+// Run serves until ctx ends or [Node.Leave] is called. Then it leaves: it stops advertising, refuses new sessions, asks coordinators
+// to move those that are open, waits for that, and closes the host so that peers notice at once.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.model.Close()
 	defer n.host.Close()
 
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopEngine()
 	engineDone := make(chan error, 1)
 	go func() { engineDone <- n.engine.Run(engineCtx) }()
 
 	n.host.Serve(served{n})
-	group, groupCtx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(serving)
+	advertising, silence := context.WithCancel(groupCtx)
+	defer silence()
 	group.Go(func() error { return n.finder.Run(groupCtx) })
 	group.Go(func() error {
-		return n.finder.Advertise(groupCtx, n.Status, func() { n.ready.Store(true) })
+		return n.finder.Advertise(advertising, n.Status, func() { n.ready.Store(true) })
+	})
+	group.Go(func() error {
+		defer stop()
+		select {
+		case <-ctx.Done():
+		case <-n.leaving:
+		case <-groupCtx.Done():
+			return nil
+		}
+		silence()
+		n.drain(groupCtx)
+		return nil
 	})
 	if n.keep {
 		group.Go(func() error { n.keepPanels(groupCtx); return nil })
 	}
 	err := group.Wait()
 	n.ready.Store(false)
-	n.engine.Drain()
 	stopEngine()
 	if engineErr := <-engineDone; err == nil {
 		err = engineErr
 	}
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+	if errors.Is(err, context.Canceled) && serving.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// Leave makes Run drain the node and return. It does not wait.
+func (n *Node) Leave() { n.askLeave.Do(func() { close(n.leaving) }) }
+
+// drain returns when no session is open any more, or they have had their time.
+func (n *Node) drain(ctx context.Context) {
+	n.ready.Store(false)
+	n.engine.Drain()
+	open := n.engine.Stats().Sessions
+	if open == 0 || n.cfg.DrainTime <= 0 {
+		return
+	}
+	n.log.Info("leaving: asking coordinators to move their sessions", zap.Int("sessions", open), zap.Duration("at most", n.cfg.DrainTime))
+	n.host.Leave(n.cfg.DrainTime)
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTime)
+	defer cancel()
+	if err := n.engine.Drained(ctx); err != nil {
+		n.log.Warn("leaving with sessions open", zap.Int("sessions", n.engine.Stats().Sessions))
+	}
 }
 
 // Host returns the node's libp2p host.
@@ -197,8 +236,12 @@ func (n *Node) Health() control.Health {
 			Weights: n.plan.Weights, KVBudget: n.plan.KV, KVUsed: int64(s.KVUsed),
 			Activations: n.plan.Step, Buffers: n.plan.Buffers, Program: programBytes,
 		},
+		Draining: s.Draining,
 	}
-	if !h.Advertised {
+	switch {
+	case h.Draining:
+		h.Reason = fmt.Sprintf("the node is leaving, %d sessions are open", h.Sessions)
+	case !h.Advertised:
 		h.Reason = "the layer range is loaded but not advertised yet"
 	}
 	return h

@@ -42,6 +42,7 @@ type Model struct {
 	NLayers int
 	Nodes   int
 	Missing []protocol.LayerRange // that nobody serves, in order
+	AtRisk  []protocol.LayerRange // that one node serves, in order
 }
 
 // maxFailures bounds what strangers can make us remember.
@@ -124,7 +125,7 @@ func (d *Directory) Models() []Model {
 		}
 		m := Model{ID: st.Model, Name: st.ModelName, NLayers: layerCount(nodes[:n])}
 		cands := candidates(nodes[:n], m.NLayers, "")
-		m.Nodes, m.Missing = len(cands), placement.Missing(cands, m.NLayers)
+		m.Nodes, m.Missing, m.AtRisk = len(cands), placement.Missing(cands, m.NLayers), placement.AtRisk(cands, m.NLayers)
 		models = append(models, m)
 		nodes = nodes[n:]
 	}
