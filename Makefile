@@ -10,10 +10,11 @@ GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 FUZZTIME ?= 5s
+SOAK     ?= 10m
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e soak measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,9 @@ demo: build ## four nodes and a coordinator as plain processes on this machine
 
 e2e: ## the programs as users run them, end to end (part of test)
 	$(GO) test -count=1 ./test/e2e
+
+soak: ## full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
+	SHARDNODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run TestNoLossUnderLoad ./test/e2e
 
 measure: build ## the README's figures: four nodes on this machine, 15 answers
 	@scripts/measure.sh 15

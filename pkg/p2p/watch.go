@@ -95,6 +95,9 @@ func (w *watch) run() {
 	defer w.h.exit()
 	var s silence
 	s.start(time.Now())
+	defer func() {
+		w.h.cfg.Log.Debug("peer no longer watched", zap.Stringer("peer", w.conn.RemotePeer()), zap.Duration("mean", s.mean), zap.Duration("worst", max(s.worst, s.worstOld)))
+	}()
 	for {
 		err := w.exchange(&s)
 		switch {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -29,9 +30,19 @@ func usage(ts *testscript.TestScript, ok bool, form string) {
 	}
 }
 
+// limited takes limit=DURATION off the front of args, patience where there is none.
+func limited(ts *testscript.TestScript, args []string) (time.Duration, []string) {
+	if len(args) == 0 || !strings.HasPrefix(args[0], "limit=") {
+		return patience, args
+	}
+	limit, err := time.ParseDuration(strings.TrimPrefix(args[0], "limit="))
+	ts.Check(err)
+	return limit, args[1:]
+}
+
 // poll asks until the answer is yes.
-func poll(ts *testscript.TestScript, what string, ask func() (bool, error)) {
-	deadline := time.After(patience)
+func poll(ts *testscript.TestScript, what string, limit time.Duration, ask func() (bool, error)) {
+	deadline := time.After(limit)
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -45,30 +56,32 @@ func poll(ts *testscript.TestScript, what string, ask func() (bool, error)) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			ts.Fatalf("%s: not within %v", what, patience)
+			ts.Fatalf("%s: not within %v", what, limit)
 		}
 	}
 }
 
-// await PATTERN FILE
+// await [limit=DURATION] PATTERN FILE
 // It waits until the growing file matches.
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 2, "await PATTERN FILE")
+	limit, args := limited(ts, args)
+	usage(ts, !neg && len(args) == 2, "await [limit=DURATION] PATTERN FILE")
 	re, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	poll(ts, args[1]+" matches "+args[0], func() (bool, error) {
+	poll(ts, args[1]+" matches "+args[0], limit, func() (bool, error) {
 		raw, err := os.ReadFile(ts.MkAbs(args[1]))
 		return re.Match(raw), err
 	})
 }
 
-// until PATTERN PROGRAM ARG...
+// until [limit=DURATION] PATTERN PROGRAM ARG...
 // It runs the program until what it prints matches.
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) >= 2, "until PATTERN PROGRAM ARG...")
+	limit, args := limited(ts, args)
+	usage(ts, !neg && len(args) >= 2, "until [limit=DURATION] PATTERN PROGRAM ARG...")
 	re, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	poll(ts, args[1]+" prints "+args[0], func() (bool, error) {
+	poll(ts, args[1]+" prints "+args[0], limit, func() (bool, error) {
 		cmd := exec.Command(filepath.Join(programs, args[1]), args[2:]...)
 		cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
 		out, _ := cmd.CombinedOutput() // what is printed tells of an error

@@ -114,6 +114,7 @@ func (p *processes) cleanup() {
 	var left []*process
 	for _, proc := range p.list {
 		if proc.running() {
+			_ = proc.cmd.Process.Signal(syscall.SIGCONT) // a script may have stopped it
 			_ = proc.cmd.Process.Signal(syscall.SIGTERM)
 			left = append(left, proc)
 		}
@@ -186,7 +187,7 @@ func dataDir(ts *testscript.TestScript, name string) string {
 
 // ready waits until the node says so itself.
 func (p *process) ready(ts *testscript.TestScript) {
-	poll(ts, "node "+p.name+" is ready", func() (bool, error) {
+	poll(ts, "node "+p.name+" is ready", patience, func() (bool, error) {
 		if !p.running() {
 			return false, errors.New("it ended")
 		}
@@ -198,8 +199,10 @@ func (p *process) ready(ts *testscript.TestScript) {
 
 // signal NAME SIGNAL
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
-	usage(ts, !neg && len(args) == 2 && signals[args[1]] != nil, "signal NAME INT|HUP|TERM|KILL")
+	signals := map[string]os.Signal{
+		"INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
+	}
+	usage(ts, !neg && len(args) == 2 && signals[args[1]] != nil, "signal NAME INT|HUP|TERM|KILL|STOP|CONT")
 	ts.Check(background(ts).find(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
 
