@@ -7,11 +7,11 @@ import "time"
 // How silence is judged; docs/adr/006-signs-of-life.md has the reasons.
 const (
 	// beatEvery is the pause between two beats.
-	beatEvery = 200 * time.Millisecond
+	beatEvery = 250 * time.Millisecond
 
-	// silenceLeast on top of the usual round trip is three and a half beats: a scheduler, a collection, or a lost packet
-	// and its retransmission.
-	silenceLeast = 700 * time.Millisecond
+	// silenceLeast on top of the usual round trip is what a scheduler, a collection, or a lost packet and its
+	// retransmission take on a machine that is alive.
+	silenceLeast = 650 * time.Millisecond
 	// silenceMost keeps a peer that was slow once from being trusted for long when it dies.
 	silenceMost = 5 * time.Second
 	// silenceFirst is the deadline until the first answer, while the round-trip time is not known.
