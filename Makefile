@@ -14,7 +14,7 @@ SOAK     ?= 10m
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e soak measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e soak chaos measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ e2e: ## the programs as users run them, end to end (part of test)
 
 soak: ## full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
 	SHARDNODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run TestNoLossUnderLoad ./test/e2e
+
+chaos: build ## real processes, a replica for every range: kill, freeze, restart, drain, pull cables (as root) under load; prints a table
+	$(GO) run ./tools/chaos -bin $(BIN) $(CHAOS)
 
 measure: build ## the README's figures: four nodes on this machine, 15 answers
 	@scripts/measure.sh 15

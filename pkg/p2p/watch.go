@@ -104,8 +104,11 @@ func (w *watch) run() {
 		case errors.Is(err, errSilent):
 			w.lose(time.Since(s.heard))
 			return
-		case err == nil || w.conn.IsClosed() || w.h.ctx.Err() != nil:
+		case err == nil || w.h.ctx.Err() != nil:
 			w.remove()
+			return
+		case w.conn.IsClosed():
+			w.gone(err)
 			return
 		case errors.As(err, new(multistream.ErrNotSupported[libp2pproto.ID])):
 			w.h.cfg.Log.Debug("peer gives no signs of life: the transport alone tells of its loss", zap.Stringer("peer", w.conn.RemotePeer()))
@@ -115,7 +118,7 @@ func (w *watch) run() {
 		// A peer that refuses the stream is alive, and may think better of it.
 		w.h.cfg.Log.Debug("beat stream broke", zap.Stringer("peer", w.conn.RemotePeer()), zap.Error(err))
 		if !w.pause(beatRetry) {
-			w.remove()
+			w.gone(err)
 			return
 		}
 		s.forget(time.Now())
@@ -257,11 +260,25 @@ func (w *watch) silentFor() time.Duration {
 	return 0
 }
 
+// gone ends the watch of a connection that has ended, which its streams notice by themselves.
+func (w *watch) gone(err error) {
+	lost := loss(w.conn, err)
+	if streams := w.remove(); len(streams) == 0 || lost == nil || w.h.ctx.Err() != nil {
+		return
+	}
+	lost.Silence = w.silentFor()
+	w.log(lost)
+}
+
+func (w *watch) log(e *LostError) {
+	w.h.cfg.Log.Info("peer lost", zap.Stringer("peer", e.Peer), zap.String("cause", string(e.Cause)), zap.Duration("silence", e.Silence))
+}
+
 // lose gives the peer up: its connection is closed, and the streams on it fail.
 func (w *watch) lose(quiet time.Duration) {
 	e := &LostError{Peer: w.conn.RemotePeer(), Cause: CauseSilent, Silence: quiet}
 	w.lost.Store(e)
-	w.h.cfg.Log.Info("peer lost", zap.Stringer("peer", e.Peer), zap.String("cause", string(e.Cause)), zap.Duration("silence", quiet))
+	w.log(e)
 	streams := w.remove()
 	var ending sync.WaitGroup
 	for _, s := range streams {
