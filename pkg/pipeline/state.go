@@ -209,10 +209,14 @@ func (s *PipelineState) Positions() int {
 func (s *PipelineState) OpenFrame(i int) *protocol.Open {
 	req := s.req
 	req.Prompt, req.Tokens = "", nil
-	return &protocol.Open{
+	o := &protocol.Open{
 		Session: s.cfg.Session, Epoch: s.epoch, Model: s.cfg.Model, Numerics: s.cfg.Numerics, Wire: s.cfg.Wire,
 		Path: s.cfg.Path, Route: s.route, Index: uint32(i), Positions: uint32(s.Positions()), Request: req, Rounds: s.rounds,
 	}
+	if from := s.sources(i); from != nil {
+		o.Sources, o.Rows = from, uint32(s.answered)
+	}
+	return o
 }
 
 // Phase returns how far the generation is.
