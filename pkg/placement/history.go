@@ -29,7 +29,7 @@ const (
 	StandingOK       Standing = iota
 	StandingDoubtful          // it failed lately and has answered since: only where there is no other
 	StandingBusy              // it had no room a moment ago
-	StandingCooldown          // it failed and has not answered since
+	StandingCooldown          // it failed and has not answered since, or it failed again when it was tried
 	StandingBanned
 )
 
@@ -39,6 +39,10 @@ const (
 	cooldown     = 15 * time.Second
 	cooldownMost = 5 * time.Minute
 	banTime      = 10 * time.Minute
+
+	// retryLeast is how long a node is left alone that failed a second time in a row, though it says that it is there; twice as
+	// long after each further time.
+	retryLeast = time.Second
 )
 
 // maxHistory bounds the peers remembered. Those whose time is over are forgotten first.
@@ -54,7 +58,8 @@ type record struct {
 	outcome  Outcome
 	at       time.Time
 	until    time.Time
-	failures int // in a row
+	retry    time.Time // of a node that failed: not before
+	failures int       // in a row
 }
 
 // Note records an outcome.
@@ -72,6 +77,9 @@ func (h *History) Note(now time.Time, peer string, o Outcome) {
 		r.until = now.Add(busyTime)
 	case OutcomeFailed:
 		r.until = now.Add(min(cooldown<<min(r.failures, 8), cooldownMost))
+		if r.failures > 0 {
+			r.retry = now.Add(min(retryLeast<<min(r.failures-1, 8), cooldownMost))
+		}
 		r.failures++
 	case OutcomeUnfit:
 		r.until = now.Add(banTime)
@@ -105,6 +113,8 @@ func (h *History) Standing(now time.Time, peer string, answered time.Time) (Stan
 		return StandingBusy, r.until
 	case !answered.After(r.at):
 		return StandingCooldown, r.until // what is known of it is older than its failure
+	case now.Before(r.retry):
+		return StandingCooldown, r.retry
 	case now.Before(r.until):
 		return StandingDoubtful, r.until
 	}
