@@ -115,7 +115,7 @@ func newSimSchedule(seed uint64) *simSchedule {
 	w := &simWorld{rng: r, cuts: map[[2]string]bool{}, layers: 1 + r.IntN(9)}
 	w.latency = []time.Duration{200 * time.Microsecond, 2 * time.Millisecond, 25 * time.Millisecond}[r.IntN(3)]
 	if r.IntN(3) == 0 {
-		w.chaos = simChaos{lose: 0.003, twice: 0.05, old: 0.2}
+		w.chaos = simChaos{lose: 0.003, twice: 0.05, old: 0.2, forged: 0.3}
 	}
 	s := &simSchedule{w: w}
 	route := s.makeNodes()
@@ -280,6 +280,9 @@ func (s *simSchedule) run() string {
 		return "a generation has not ended"
 	}
 	s.w.run(s.w.now + 30*time.Second) // what is under way arrives, what is closed is noticed
+	if s.w.problem != "" {
+		return s.w.problem
+	}
 	for _, c := range s.coordinators {
 		if problem := c.verdict(s); problem != "" {
 			return c.name + ": " + problem

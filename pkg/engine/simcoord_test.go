@@ -137,7 +137,25 @@ func (c *simCoordinator) notice(n pipeline.Notice) {
 		c.w.logf("%s: waits: %v", c.name, n.Err)
 	case pipeline.NoticeRecovered:
 		c.recoveries++
+		c.w.after(3*time.Second, c.checkReleased(c.state.Epoch()))
 		c.w.logf("%s: recovered in %s, %d rows fed again", c.name, n.Recovery.Took, n.Recovery.Replayed)
+	}
+}
+
+// checkReleased sees to it that nodes which left the route are not held by it for the rest of the generation.
+func (c *simCoordinator) checkReleased(epoch protocol.Epoch) func() {
+	return func() {
+		if c.dead || c.state.Ended() || c.state.Epoch() != epoch {
+			return
+		}
+		for _, n := range c.w.nodes {
+			if slices.ContainsFunc(c.state.Route(), func(h protocol.Hop) bool { return h.Peer == n.peer }) || !c.w.answers(c, n.peer) {
+				continue
+			}
+			if n.life.sessions[c.cfg.Session] != nil {
+				c.wrong("%s has left the route and still holds the session", n.peer)
+			}
+		}
 	}
 }
 
@@ -183,6 +201,11 @@ func (c *simCoordinator) dial(hop int) {
 				}
 				c.apply(pipeline.EventFailed{Epoch: epoch, Hop: hop, Told: true, Err: f})
 			case *protocol.IntermediateResult:
+				if f.Epoch > 0 && len(f.Generated) > 0 && c.w.chance(c.w.chaos.forged) {
+					old := *f // of an older life, it says anything
+					old.Epoch, old.Generated = f.Epoch-1, []protocol.TokenID{toyVocab - 1 - f.Generated[0]}
+					c.apply(pipeline.EventResult{Hop: hop, Result: &old})
+				}
 				c.apply(pipeline.EventResult{Hop: hop, Result: f})
 			case *protocol.Resume:
 				c.apply(pipeline.EventResumed{Hop: hop, Resume: f})
@@ -257,12 +280,14 @@ func (c *simCoordinator) place(e pipeline.EffectPlace) {
 	said := ""
 	until := c.w.now + time.Second
 	look = func() {
-		if c.placing != e.Attempt || c.dead || c.state.Ended() {
-			return
+		if c.dead || c.state.Ended() || c.placing != e.Attempt && c.w.chance(0.5) {
+			return // else it answers though it was told to stop
 		}
 		route, err := placement.Repair(c.candidates(), e.Repair.Route, lost, opt)
 		if err == nil {
-			c.placing = 0
+			if c.placing == e.Attempt {
+				c.placing = 0
+			}
 			c.apply(pipeline.EventPlaced{Attempt: e.Attempt, Route: route})
 			return
 		}

@@ -124,6 +124,7 @@ func (e *simEnd) join(there *simLife, until time.Duration) {
 			far.failed = func(err error) { other.linkFailed("the link from the previous hop broke", far.there.peerID(), err) }
 			far.received = func(f protocol.Frame) {
 				if !other.over {
+					w.forge(other, f)
 					other.input(f)
 					w.haunt(other, f)
 				}
@@ -206,6 +207,21 @@ func lostPeerError(peer string) error {
 	err := protocol.Errorf(protocol.CodeUnreachable, "lost")
 	err.Lost = peer
 	return err
+}
+
+// forge gives a hop a frame of an older epoch that would fit now, with hidden states that are wrong.
+func (w *simWorld) forge(e *simEnd, f protocol.Frame) {
+	r, ok := f.(*protocol.IntermediateResult)
+	if !ok || r.Epoch == 0 || len(r.Hidden) == 0 || !w.chance(w.chaos.forged) {
+		return
+	}
+	old := *r
+	old.Epoch--
+	old.Hidden = slices.Clone(r.Hidden)
+	for i := range old.Hidden {
+		old.Hidden[i] ^= 0x55
+	}
+	e.input(&old)
 }
 
 // haunt gives a hop's frame once more, later, to whatever session the hop's node has then: another life of the route, or the same.

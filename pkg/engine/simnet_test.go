@@ -29,13 +29,16 @@ type simWorld struct {
 	chaos   simChaos
 
 	stale, duplicates int      // frames that were dropped
+	problem           string   // the first thing that must not happen, "" if nothing has
 	log               []string // what happened, for a failing schedule
 }
 
 // simChaos is how much goes wrong on streams themselves, per frame. QUIC keeps frames of a stream in order and loses none; a broken or hostile
 // peer need not.
 type simChaos struct {
-	lose, twice, old float64
+	lose, twice float64
+	old         float64 // a frame comes again later, in whatever life the route has then
+	forged      float64 // a frame of an older life comes first, which says anything
 }
 
 type simEvent struct {
@@ -82,6 +85,14 @@ func (w *simWorld) logf(format string, args ...any) {
 	w.log = append(w.log, fmt.Sprintf("%9.3fs ", w.now.Seconds())+fmt.Sprintf(format, args...))
 }
 
+// wrong notes what must not happen.
+func (w *simWorld) wrong(format string, args ...any) {
+	if w.problem == "" {
+		w.problem = fmt.Sprintf(format, args...)
+		w.logf("WRONG: %s", w.problem)
+	}
+}
+
 func (w *simWorld) story() string {
 	log := w.log[max(0, len(w.log)-250):]
 	return strings.Join(log, "\n")
@@ -109,7 +120,8 @@ type simStream struct {
 	here, there simHost
 	twin        *simStream
 	open        bool
-	arrives     time.Duration // when the last frame sent arrives: frames do not overtake each other
+	arrives     time.Duration // when the last frame sent arrives
+	under       [][]byte      // frames under way, in order: they do not overtake each other
 	received    func(protocol.Frame)
 	failed      func(error)
 	leaves      func()   // told by a node that drains
@@ -147,22 +159,32 @@ func (s *simStream) send(f protocol.Frame) {
 		w.logf("a %T from %s to %s gets lost", f, s.here.peerID(), s.there.peerID())
 		return
 	}
-	s.arrives = max(s.arrives, w.now+w.between(w.latency/2, w.latency*3/2))
-	w.after(s.arrives-w.now, func() { s.arrive(body) })
+	s.carry(body)
 	if w.chance(chaos.twice) {
-		w.after(s.arrives-w.now+w.between(0, 2*w.latency), func() { s.arrive(body) })
+		w.after(w.between(0, 3*w.latency), func() { s.carry(body) })
 	}
 }
 
-func (s *simStream) arrive(body []byte) {
+// carry puts a frame on its way.
+func (s *simStream) carry(body []byte) {
+	w := s.w
+	s.under = append(s.under, body)
+	s.arrives = max(s.arrives, w.now+w.between(w.latency/2, w.latency*3/2))
+	w.after(s.arrives-w.now, s.arrive)
+}
+
+// arrive delivers the first frame under way.
+func (s *simStream) arrive() {
 	w, t := s.w, s.twin
 	if !t.open || !t.here.up() {
 		return
 	}
 	if w.cut(s.here.peerID(), t.here.peerID()) {
-		w.after(50*time.Millisecond, func() { s.arrive(body) }) // sent again and again
+		w.after(50*time.Millisecond, s.arrive) // sent again and again
 		return
 	}
+	body := s.under[0]
+	s.under = s.under[1:]
 	t.deliver(func() {
 		f, err := protocol.Decode(body)
 		if err != nil {

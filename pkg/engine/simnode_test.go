@@ -119,6 +119,7 @@ func (l *simLife) open(o *protocol.Open, deliver func(protocol.Frame)) (*simSess
 		s.kv = &simKV{kind: kind, limit: o.Positions, cache: toyCache{layers: hop.Layers}}
 		if !s.last {
 			s.kv.kept = newKept(toyHidden*s.out.Size(), o.Positions)
+			s.kv.kept.block = 1 + l.n.w.rng.IntN(s.kv.kept.block) // so that budgets of a few rows mean something
 		}
 	}
 	s.kv.owner = s
@@ -153,6 +154,9 @@ func (l *simLife) submit(s *simSession, f protocol.Frame) *protocol.Error {
 	v, err := s.check(&s.order, f)
 	if err != nil || v != accept {
 		s.order = before
+		if err != nil && l.n.w.chaos == (simChaos{}) {
+			l.n.w.wrong("%s refuses a %T though frames come as they were sent: %v", l.n.peer, f, err)
+		}
 		switch v {
 		case stale:
 			l.n.w.stale++

@@ -55,7 +55,7 @@ func (s *PipelineState) nextRows(now time.Time) *protocol.Step {
 
 // draws reports whether a token is drawn from the last row before end.
 func (s *PipelineState) draws(end int) bool {
-	return end == len(s.tokens) && end > s.answered && s.req.MaxTokens > 0
+	return end == len(s.tokens) && s.req.MaxTokens > 0
 }
 
 // takeOff notes an input that is being sent.
