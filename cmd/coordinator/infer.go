@@ -35,6 +35,8 @@ type inferOptions struct {
 	kv          string
 	chunk       int
 	stepTimeout time.Duration
+	onFailure   string
+	recoverFor  time.Duration
 }
 
 func newInfer() *cobra.Command {
@@ -46,7 +48,10 @@ func newInfer() *cobra.Command {
 
 The answer goes to stdout, everything else to stderr. The model's chat template is applied where it has one; --raw sends the
 prompt as it is. With temperature 0, the default, the same prompt always gives the same tokens; with a temperature, the same
---seed does.`,
+--seed does.
+
+A node that dies, hangs or is cut off costs time, not the answer: another one that serves its layers takes over and the same tokens
+go on. Where there is none, the generation waits for one (--recover-timeout), or fails at once with --on-failure fail.`,
 		Example: `  coordinator infer "What is AI?"
   coordinator infer --temperature 0.7 --top-p 0.9 --seed 1 --raw "Once upon a time"
   coordinator infer --json "What is AI?" | jq .overhead_ms_per_token`,
@@ -72,7 +77,9 @@ prompt as it is. With temperature 0, the default, the same prompt always gives t
 	f.StringVar(&o.wire, "wire", "f32", "element type of hidden states on the wire: f32 (exact) or f16 (half the bytes)")
 	f.StringVar(&o.kv, "kv", "", "element type of the KV cache the route must have: f16 or f32 (default: what the nodes serve)")
 	f.IntVar(&o.chunk, "prefill-chunk", 64, "prompt rows of one prefill step; changes the speed, never the answer")
-	f.DurationVar(&o.stepTimeout, "step-timeout", time.Minute, "fail when a step has no answer for this long")
+	f.DurationVar(&o.stepTimeout, "step-timeout", time.Minute, "replace a node that lives but does not get on, when a step has no answer for this long")
+	f.StringVar(&o.onFailure, "on-failure", "recover", "when a node is lost: recover, or fail at once")
+	f.DurationVar(&o.recoverFor, "recover-timeout", 30*time.Second, "how long to wait for a node that serves lost layers")
 	return cmd
 }
 
@@ -83,7 +90,17 @@ func (o *inferOptions) request(prompt string) (*client.Request, error) {
 	}
 	req := &client.Request{
 		Prompt: prompt, Raw: o.raw, MaxTokens: o.maxTokens, Sampling: o.sampling, Stop: o.stop,
-		ChunkRows: o.chunk, StepTimeout: o.stepTimeout,
+		ChunkRows: o.chunk, StepTimeout: o.stepTimeout, RecoverTimeout: o.recoverFor,
+	}
+	switch o.onFailure {
+	case "recover":
+	case "fail":
+		req.FailFast = true
+	default:
+		return nil, cmdline.Usagef("--on-failure %q: want recover or fail", o.onFailure)
+	}
+	if o.recoverFor <= 0 {
+		return nil, cmdline.Usagef("--recover-timeout %s: want a positive duration, or --on-failure fail", o.recoverFor)
 	}
 	switch o.path {
 	case "direct":
@@ -183,7 +200,7 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	obs := client.Observer{Started: p.started, Opened: p.opened, Step: p.step}
+	obs := client.Observer{Started: p.started, Opened: p.opened, Step: p.step, Notice: p.notice}
 	var text *answer
 	if !o.asJSON {
 		text = newAnswer(cmd.OutOrStdout(), cancel)

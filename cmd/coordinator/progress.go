@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -111,6 +112,48 @@ func (p *progress) step(hops []protocol.HopTiming) {
 	}
 }
 
+// notice tells what happens to the route: with --verbose everything, else only what the user waits for.
+func (p *progress) notice(n pipeline.Notice) {
+	line, always := noticeLine(n)
+	if !p.verbose && !always {
+		return
+	}
+	if p.terminal {
+		line = "\n" + line // the answer's line is not complete
+	}
+	fmt.Fprintln(p.w, line)
+}
+
+// noticeLine words a notice, and says whether it is for those too who did not ask.
+func noticeLine(n pipeline.Notice) (line string, always bool) {
+	switch n := n.(type) {
+	case pipeline.NoticeLost:
+		where := fmt.Sprintf("shard %d/%d (layers %s, peer %s)", n.Shard, n.Shards, n.Hop.Layers, n.Hop.Peer)
+		if n.Leaving {
+			return fmt.Sprintf("%s will leave: looking for another node", where), false
+		}
+		return fmt.Sprintf("%s lost in %s, %s answered, noticed after %.1f ms: %v", where, n.Phase, plural(n.Position, "row"), milliseconds(n.Silence), n.Err), false
+	case pipeline.NoticeReopen:
+		return fmt.Sprintf("the route is opened again in %s, after %.1f ms: %v", n.Phase, milliseconds(n.Silence), n.Err), false
+	case pipeline.NoticeWaiting:
+		return fmt.Sprintf("layers %s are lost, waiting %.0f s at the most for a node that takes them: %v", joinRanges(n.Layers), n.Left.Seconds(), n.Err), true
+	case pipeline.NoticeLate:
+		return fmt.Sprintf("slow: no answer in %.1f s, but all nodes live", n.Silence.Seconds()), false
+	case pipeline.NoticeRecovered:
+		r := n.Recovery
+		what := "the same route"
+		if len(r.New) > 0 {
+			var hops []string
+			for _, h := range r.New {
+				hops = append(hops, fmt.Sprintf("layers %s at %s", h.Layers, h.Peer))
+			}
+			what = strings.Join(hops, ", ")
+		}
+		return fmt.Sprintf("recovered in %.1f ms: %s, %s fed again", milliseconds(r.Took), what, plural(r.Replayed, "row")), false
+	}
+	return fmt.Sprintf("%T", n), false
+}
+
 func (p *progress) done(r *client.Result) {
 	if !p.verbose {
 		return
@@ -127,6 +170,9 @@ func (p *progress) done(r *client.Result) {
 	reason := rep.Reason
 	if reason == "" {
 		reason = "error"
+	}
+	if len(rep.Recoveries) > 0 {
+		fmt.Fprintf(p.w, "recovery               %10.1f ms, part of the above, %s\n", milliseconds(rep.Recovery), plural(len(rep.Recoveries), "interruption"))
 	}
 	fmt.Fprintf(p.w, "tokens                 %10d, %.1f tokens/s, finished by %s\n", rep.Tokens, rep.TokensPerSecond(), reason)
 }

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"time"
 
 	"github.com/shardnode/shardnode/internal/client"
+	"github.com/shardnode/shardnode/pkg/pipeline"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -23,6 +25,7 @@ type inferResult struct {
 	Tokens             []protocol.TokenID `json:"tokens"`
 	FinishReason       string             `json:"finish_reason"` // stop, length or error
 	Error              string             `json:"error,omitempty"`
+	Failure            *failureResult     `json:"failure,omitempty"`
 	Shards             []shardResult      `json:"shards"`
 	TotalMS            float64            `json:"total_ms"`
 	TimeToFirstTokenMS float64            `json:"time_to_first_token_ms"`
@@ -33,6 +36,43 @@ type inferResult struct {
 	OverheadMS         float64            `json:"overhead_ms"`
 	OverheadMSPerToken float64            `json:"overhead_ms_per_token"`
 	TokensPerSecond    float64            `json:"tokens_per_second"`
+	RecoveryMS         float64            `json:"recovery_ms"`
+	Recoveries         []recoveryResult   `json:"recoveries"`
+}
+
+// failureResult says where a generation failed.
+type failureResult struct {
+	Shard    int    `json:"shard"` // from 1; 0: no shard is to blame
+	Layers   string `json:"layers,omitempty"`
+	Peer     string `json:"peer,omitempty"`
+	Phase    string `json:"phase"`
+	Position int    `json:"position"` // rows answered
+	Cause    string `json:"cause"`
+}
+
+// recoveryResult is one interruption that the generation outlived.
+type recoveryResult struct {
+	Phase    string       `json:"phase"`
+	Position int          `json:"position"`
+	Lost     []lostResult `json:"lost"`
+	New      []newResult  `json:"new"`
+	Replayed int          `json:"replayed"`
+	Routes   int          `json:"routes"`
+	TookMS   float64      `json:"took_ms"`
+}
+
+type lostResult struct {
+	Shard     int     `json:"shard"`
+	Layers    string  `json:"layers"`
+	Peer      string  `json:"peer"`
+	Leaving   bool    `json:"leaving"`
+	SilenceMS float64 `json:"silence_ms"`
+	Cause     string  `json:"cause"`
+}
+
+type newResult struct {
+	Layers string `json:"layers"`
+	Peer   string `json:"peer"`
 }
 
 // shardResult is one hop's part.
@@ -62,12 +102,43 @@ func newInferResult(r *client.Result, err error) *inferResult {
 		out.Tokens = []protocol.TokenID{}
 	}
 	if err != nil {
-		out.FinishReason, out.Error = "error", err.Error()
+		out.FinishReason, out.Error, out.Failure = "error", err.Error(), newFailureResult(err)
+	}
+	out.RecoveryMS, out.Recoveries = ms(rep.Recovery), []recoveryResult{}
+	for _, r := range rep.Recoveries {
+		out.Recoveries = append(out.Recoveries, newRecoveryResult(r))
 	}
 	for _, s := range rep.Shards {
 		out.Shards = append(out.Shards, shardResult{
 			Layers: s.Hop.Layers.String(), Peer: s.Hop.Peer, ProcessingMS: ms(s.Decode), PrefillMS: ms(s.Prefill), QueueMS: ms(s.Queue), Rows: s.Rows,
 		})
+	}
+	return out
+}
+
+func newFailureResult(err error) *failureResult {
+	var failed *pipeline.FailedError
+	if !errors.As(err, &failed) {
+		return nil
+	}
+	out := &failureResult{Shard: failed.Shard, Phase: string(failed.Phase), Position: failed.Position, Cause: failed.Err.Error()}
+	if failed.Hop != nil {
+		out.Layers, out.Peer = failed.Hop.Layers.String(), failed.Hop.Peer
+	}
+	return out
+}
+
+func newRecoveryResult(r *pipeline.Recovery) recoveryResult {
+	out := recoveryResult{
+		Phase: string(r.Phase), Position: r.Position, Replayed: r.Replayed, Routes: r.Epochs, TookMS: ms(r.Took), Lost: []lostResult{}, New: []newResult{},
+	}
+	for _, l := range r.Lost {
+		out.Lost = append(out.Lost, lostResult{
+			Shard: l.Shard, Layers: l.Hop.Layers.String(), Peer: l.Hop.Peer, Leaving: l.Leaving, SilenceMS: ms(l.Silence), Cause: l.Err.Error(),
+		})
+	}
+	for _, h := range r.New {
+		out.New = append(out.New, newResult{Layers: h.Layers.String(), Peer: h.Peer})
 	}
 	return out
 }
