@@ -52,10 +52,14 @@ func opsOf(p path) *ops {
 
 // readOf returns a path's routine to read memory, for [Stream]; nil where there is none.
 func readOf(p path) readFunc {
-	if p == generic {
+	switch p {
+	case avx2:
+		return readAVX2
+	case avx512:
+		return readAVX512
+	default:
 		return nil
 	}
-	return readAVX2
 }
 
 // opsAVX512 has wider routines for what computes much: exponentials and attention. The rest waits for memory.

@@ -69,18 +69,19 @@ func TestPoolOnCrowdedMachine(t *testing.T) {
 	t.Parallel()
 	p := NewPool(2)
 	defer p.Close()
-	meet := func(took time.Duration) { // both threads take part, the worker is put aside for a while
+	meet := func(aside bool) { // both threads take part, then the worker is put aside for longer than that took
 		var meet sync.WaitGroup
 		meet.Add(2)
 		p.Run(2, func(worker, _ int) {
 			meet.Done()
 			meet.Wait()
-			for start := now(); worker == 1 && now()-start < took; {
+			took := now() - time.Duration(p.began.Load())
+			for start := now(); aside && worker == 1 && now()-start < longHoldUp+2*took; {
 			}
 		})
 	}
 	for p.crew.size() == 2 {
-		meet(2 * time.Millisecond)
+		meet(true)
 	}
 	for range 100 {
 		p.Run(9, func(worker, _ int) {
@@ -95,7 +96,7 @@ func TestPoolOnCrowdedMachine(t *testing.T) {
 	if p.crew.size() != 2 {
 		t.Error("the worker does not get its chance")
 	}
-	meet(0)
+	meet(false)
 }
 
 func TestCrew(t *testing.T) {

@@ -14,7 +14,7 @@ type Stream struct {
 	piece  func(worker, i int) // readPiece, bound once
 }
 
-// readFunc reads that many cache lines, at least one.
+// readFunc reads that many cache lines, a multiple of four.
 type readFunc func(b *byte, lines int)
 
 // NewStream reserves size bytes, rounded up to whole pieces. They should be many times the processor's caches.

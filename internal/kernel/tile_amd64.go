@@ -344,10 +344,15 @@ func tileAVX2BF16x4(dst *float32, w *byte, x *float32, stride int, cols int)
 //go:noescape
 func tileAVX512BF16x4(dst *float32, w *byte, x *float32, stride int, cols int)
 
-// readAVX2 reads that many cache lines, at least one, and keeps nothing.
+// readAVX2 reads that many cache lines, a multiple of four and at least as many, and keeps nothing.
 //
 //go:noescape
 func readAVX2(b *byte, lines int)
+
+// readAVX512 reads that many cache lines, a multiple of four and at least as many, and keeps nothing.
+//
+//go:noescape
+func readAVX512(b *byte, lines int)
 
 // peakAVX512 does 16 VPDPBUSD a turn, of 128 operations each.
 func peakAVX512(turns int)

@@ -37684,12 +37684,35 @@ TEXT ·readAVX2(SB), NOSPLIT, $0-16
 	MOVQ b+0(FP), AX
 	MOVQ lines+8(FP), CX
 
-line:
+turn:
 	VMOVDQU (AX), Y0
 	VMOVDQU 32(AX), Y0
-	ADDQ    $0x40, AX
-	DECQ    CX
-	JNZ     line
+	VMOVDQU 64(AX), Y0
+	VMOVDQU 96(AX), Y0
+	VMOVDQU 128(AX), Y0
+	VMOVDQU 160(AX), Y0
+	VMOVDQU 192(AX), Y0
+	VMOVDQU 224(AX), Y0
+	ADDQ    $0x00000100, AX
+	SUBQ    $0x04, CX
+	JNZ     turn
+	VZEROUPPER
+	RET
+
+// func readAVX512(b *byte, lines int)
+// Requires: AVX, AVX512F
+TEXT ·readAVX512(SB), NOSPLIT, $0-16
+	MOVQ b+0(FP), AX
+	MOVQ lines+8(FP), CX
+
+turn:
+	VMOVDQU64 (AX), Z0
+	VMOVDQU64 64(AX), Z0
+	VMOVDQU64 128(AX), Z0
+	VMOVDQU64 192(AX), Z0
+	ADDQ      $0x00000100, AX
+	SUBQ      $0x04, CX
+	JNZ       turn
 	VZEROUPPER
 	RET
 

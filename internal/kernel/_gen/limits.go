@@ -10,19 +10,8 @@ import (
 
 // limits writes what benchmarks are compared with: reading memory, and VPDPBUSD without memory.
 func limits() {
-	TEXT("readAVX2", NOSPLIT, "func(b *byte, lines int)")
-	Pragma("noescape")
-	Doc("readAVX2 reads that many cache lines, at least one, and keeps nothing.")
-	b, n := Load(Param("b"), GP64()), Load(Param("lines"), GP64())
-	v, w := YMM(), YMM()
-	Label("line")
-	VMOVDQU(Mem{Base: b}, v)
-	VMOVDQU(Mem{Base: b, Disp: 32}, w)
-	ADDQ(Imm(64), b)
-	DECQ(n)
-	JNZ(LabelRef("line"))
-	VZEROUPPER()
-	RET()
+	read("readAVX2", 32, YMM)
+	read("readAVX512", 64, ZMM)
 
 	TEXT("peakAVX512", NOSPLIT, "func(turns int)")
 	Doc("peakAVX512 does 16 VPDPBUSD a turn, of 128 operations each.")
@@ -39,6 +28,28 @@ func limits() {
 		VPDPBUSD(x, x, z)
 	}
 	DECQ(turns)
+	JNZ(LabelRef("turn"))
+	VZEROUPPER()
+	RET()
+}
+
+// read writes a routine that reads memory by vectors of so many bytes. In turns of one cache line it would be slower than memory.
+func read(name string, bytes int, vector func() VecVirtual) {
+	const lines = 4 // a turn
+	TEXT(name, NOSPLIT, "func(b *byte, lines int)")
+	Pragma("noescape")
+	Doc(name + " reads that many cache lines, a multiple of four and at least as many, and keeps nothing.")
+	b, n := Load(Param("b"), GP64()), Load(Param("lines"), GP64())
+	Label("turn")
+	for at := 0; at < lines*64; at += bytes {
+		if from, to := (Mem{Base: b, Disp: at}), vector(); bytes == 64 {
+			VMOVDQU64(from, to)
+		} else {
+			VMOVDQU(from, to)
+		}
+	}
+	ADDQ(U32(lines*64), b)
+	SUBQ(Imm(lines), n)
 	JNZ(LabelRef("turn"))
 	VZEROUPPER()
 	RET()
