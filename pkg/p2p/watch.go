@@ -260,10 +260,12 @@ func (w *watch) silentFor() time.Duration {
 	return 0
 }
 
-// gone ends the watch of a connection that has ended, which its streams notice by themselves.
+// gone ends the watch of a connection that has ended, which its streams notice by themselves. One that the peer closed is no news: it
+// leaves.
 func (w *watch) gone(err error) {
 	lost := loss(w.conn, err)
-	if streams := w.remove(); len(streams) == 0 || lost == nil || w.h.ctx.Err() != nil {
+	left := errors.Is(err, &network.ConnError{Remote: true, ErrorCode: network.ConnNoError})
+	if streams := w.remove(); len(streams) == 0 || lost == nil || left || w.h.ctx.Err() != nil {
 		return
 	}
 	lost.Silence = w.silentFor()

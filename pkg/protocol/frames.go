@@ -260,7 +260,7 @@ const BeatPad = 64
 
 // Beat asks for a sign of life. The receiver sends it back unchanged.
 type Beat struct {
-	Number uint64        // counts up from 1 on a stream
+	Number uint64        // counts up
 	Pad    [BeatPad]byte // nobody looks at it
 }
 
