@@ -4,7 +4,7 @@ package p2p
 
 import "time"
 
-// How silence is judged; docs/adr/006-signs-of-life.md has the reasons.
+// How silence is judged; docs/adr/007-signs-of-life.md has the reasons.
 const (
 	// beatEvery is the pause between two beats.
 	beatEvery = 250 * time.Millisecond
