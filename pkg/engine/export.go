@@ -7,7 +7,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -38,37 +37,37 @@ func (e *Engine) Export(ctx context.Context, f *protocol.Export, send func(*prot
 
 // read fills part with the rows from its position on, as many as it takes. It runs in the step loop.
 func (e *Engine) read(f *protocol.Export, part *protocol.KVRows) *protocol.Error {
-	cache, history, refusal := e.exported(f)
+	k, refusal := e.exported(f)
 	if refusal != nil {
 		return refusal
 	}
-	size := cache.RowBytes(f.Layers.Len())
+	size := k.cache.RowBytes(f.Layers.Len())
 	n := min(f.End-part.Position, uint32(max(1, partBytes/size)), protocol.MaxRows)
 	part.Rows = n
-	part.KV = cache.AppendRows(part.KV[:0], f.Layers, int(part.Position), int(n))
-	if history != nil {
-		part.Tokens = append(part.Tokens[:0], history[part.Position:part.Position+n]...)
+	part.KV = k.cache.AppendRows(part.KV[:0], f.Layers, int(part.Position), int(n))
+	if k.history != nil && f.Layers.To == k.kind.layers.To {
+		part.Tokens = append(part.Tokens[:0], k.history[part.Position:part.Position+n]...)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.giveBack(k)
 	return nil
 }
 
-// exported returns what f asks for: the cache, and the history where f's layers end the model. The session may end at any time, but
-// only the step loop changes what they hold.
-func (e *Engine) exported(f *protocol.Export) (*layers.Cache, []protocol.TokenID, *protocol.Error) {
+// exported lends what f asks for. The session may end at any time, but only the step loop changes what it holds.
+func (e *Engine) exported(f *protocol.Export) (*kv, *protocol.Error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.sessions[f.Session]
 	if s == nil {
-		return nil, nil, protocol.Errorf(protocol.CodeSessionNotFound, "session %s is not open here", f.Session)
+		return nil, protocol.Errorf(protocol.CodeSessionNotFound, "session %s is not open here", f.Session)
 	}
 	if refusal := s.exportable(f); refusal != nil {
-		return nil, nil, refusal
+		return nil, refusal
 	}
 	s.active = e.cfg.Now()
-	if f.Layers.To < s.layers.To {
-		return s.kv.cache, nil, nil
-	}
-	return s.kv.cache, s.kv.history, nil
+	e.lent = s.kv
+	return s.kv, nil
 }
 
 // exportable says why f cannot be served. Engine.mu is held.

@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -37,15 +36,17 @@ func (s *Session) Import(ctx context.Context, f *protocol.KVRows) error {
 
 // write stores a part. It runs in the step loop.
 func (s *Session) write(f *protocol.KVRows) *protocol.Error {
-	cache, refusal := s.next(f)
+	k, refusal := s.next(f)
 	if refusal != nil {
 		return refusal
 	}
-	if err := cache.SetRows(f.Layers, int(f.Position), f.KV); err != nil {
-		return s.refuse(protocol.CodeBadFrame, "%v", err)
-	}
+	err := k.cache.SetRows(f.Layers, int(f.Position), f.KV)
 	s.engine.mu.Lock()
 	defer s.engine.mu.Unlock()
+	s.engine.giveBack(k)
+	if err != nil {
+		return s.refuse(protocol.CodeBadFrame, "%v", err)
+	}
 	if m := s.moving; m != nil { // else the session has just ended
 		for i := range m.part(s, f) {
 			m.part(s, f)[i] += f.Rows
@@ -61,9 +62,8 @@ func (m *moving) part(s *Session, f *protocol.KVRows) []uint32 {
 	return m.filled[f.Layers.From-s.layers.From : f.Layers.To-s.layers.From]
 }
 
-// next returns the cache that f is the next part for. The cache may change hands at any time, but whoever has it then counts on the
-// rows before f only.
-func (s *Session) next(f *protocol.KVRows) (*layers.Cache, *protocol.Error) {
+// next lends what f is the next part for. It may change hands at any time, but whoever has it then counts on the rows before f only.
+func (s *Session) next(f *protocol.KVRows) (*kv, *protocol.Error) {
 	s.engine.mu.Lock()
 	defer s.engine.mu.Unlock()
 	if refusal := s.importable(f); refusal != nil {
@@ -84,7 +84,8 @@ func (s *Session) next(f *protocol.KVRows) (*layers.Cache, *protocol.Error) {
 			return nil, s.refuse(protocol.CodeOutOfOrder, "rows from %d on of layers %s: the next is row %d", f.Position, f.Layers, n)
 		}
 	}
-	return k.cache, nil
+	s.engine.lent = k
+	return k, nil
 }
 
 // importable says why f cannot be taken. Engine.mu is held.

@@ -425,3 +425,45 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+// Sessions end at any moment, also while their rows are read or written: the memory stays until the copy is done, and is free then.
+func TestSessionEndsWhileRowsMove(t *testing.T) {
+	t.Parallel()
+	rs := ranges(2)
+	nodes := nodesFor(t, 1, rs)
+	to := nodesFor(t, 1, rs[1:])[0]
+	for i := range 150 {
+		id := byte(i)
+		c := openChain(t, nodes, id, protocol.F32, rs, positions, sampling)
+		c.prefill(new(generation), 20)
+		o := openFrame(to.model, id, protocol.F32, rs, 1, positions)
+		s, _, err := to.Open(o, discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := make(chan struct{})
+		go func() {
+			defer close(moved)
+			for range 20 {
+				f := &protocol.Export{Session: c.id, Layers: rs[1], Numerics: nodes[1].model.Numerics(protocol.F32), End: 20}
+				_ = nodes[1].Export(context.Background(), f, func(part *protocol.KVRows) error { return s.Import(context.Background(), part) })
+			}
+		}()
+		for range i * 37 % 400 { // somewhere in between
+			_ = to.Stats()
+			_ = nodes[1].Stats()
+		}
+		if i%2 == 0 {
+			c.sessions[1].Close()
+			s.Close()
+		} else {
+			s.Close()
+			c.sessions[1].Close()
+		}
+		<-moved
+		c.sessions[0].Close()
+		if used := to.Stats().KVUsed + nodes[1].Stats().KVUsed; used != 0 {
+			t.Fatalf("round %d: %d bytes are left", i, used)
+		}
+	}
+}

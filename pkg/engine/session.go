@@ -188,7 +188,7 @@ func (s *Session) end(final *protocol.Error) {
 	s.moving = nil
 	if k := s.kv; k != nil {
 		s.kv, k.owner = nil, nil
-		if !s.running {
+		if !s.running && k != e.lent {
 			e.release(k)
 		}
 	}

@@ -67,6 +67,14 @@ func (e *Engine) runTask() bool {
 	return true
 }
 
+// giveBack ends what began with lent being set: k is freed if its session ended meanwhile. e.mu is held.
+func (e *Engine) giveBack(k *kv) {
+	e.lent = nil
+	if k.owner == nil {
+		e.release(k)
+	}
+}
+
 // dropTasks ends the tasks that nobody will run. e.mu is held.
 func (e *Engine) dropTasks() {
 	for _, t := range e.tasks {
