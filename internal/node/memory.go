@@ -67,7 +67,7 @@ func (p *MemoryPlan) Check() error {
 			hints = append(hints, fmt.Sprintf("serve about %d layers", n))
 		}
 	}
-	if mib := (p.KV - p.Total() + p.Available) >> 20; mib > 0 {
+	if mib := p.kvThatFits() >> 20; mib > 0 {
 		hints = append(hints, fmt.Sprintf("lower --kv-budget to %dMiB", mib))
 	}
 	if hints == nil {
@@ -75,6 +75,15 @@ func (p *MemoryPlan) Check() error {
 	}
 	return fmt.Errorf("layers %s need %s of memory: %s; %s are available: %s",
 		p.Layers, cmdline.FormatBytes(p.Total()), p, cmdline.FormatBytes(p.Available), strings.Join(hints, ", or "))
+}
+
+// kvThatFits is the largest --kv-budget with which the rest would fit; below 1: none. The default for outputs follows it.
+func (p *MemoryPlan) kvThatFits() int64 {
+	room := p.Available - (p.Total() - p.KV - p.Replay)
+	if p.Replay == min(p.KV/4, replayMost) {
+		return max(room*4/5, room-replayMost)
+	}
+	return room - p.Replay
 }
 
 // setBudgets fills in the defaults of what bounds memory.
