@@ -77,7 +77,8 @@ func Spin(ctx context.Context, in io.Reader, out io.Writer) error {
 	if _, err := io.WriteString(out, spinning); err != nil {
 		return err
 	}
-	for !over.Load() { //nolint:revive // it spins
+	for !over.Load() {
+		continue // keep the processor busy
 	}
 	return ctx.Err()
 }
