@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -53,8 +52,7 @@ shards of a swarm, which give the same bits. For comparing with other engines: -
 	f.BoolVar(&o.f32, "f32", false, "weights, activations and KV cache in float32")
 	f.StringVar(&o.npy, "npy", "", "write all values to this .npy file: float32 [positions][vocabulary]")
 	f.IntVar(&o.top, "top", 10, "how many of the largest to print")
-	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "compute threads")
-	f.Lookup("threads").DefValue = "one a CPU"
+	cmdline.ThreadsVar(f, &o.threads, "compute threads")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object a position")
 	_ = cmd.MarkFlagRequired("ids")
 	return cmd

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -26,8 +25,7 @@ type modelOut struct {
 
 func (o *modelOut) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "compute threads; the file does not depend on it")
-	f.Lookup("threads").DefValue = "one a CPU"
+	cmdline.ThreadsVar(f, &o.threads, "compute threads; the file does not depend on it")
 	f.BoolVar(&o.force, "force", false, "replace the file if there is one")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object")
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 
@@ -59,8 +58,7 @@ from FILE (default: the embedded demo model), or with --swarm through the shards
 	f.StringVar(&o.text, "text", "", "file with the text; - for standard input")
 	f.IntVar(&o.context, "context", 512, "tokens of a chunk")
 	f.IntVar(&o.chunks, "chunks", 0, "score only so many chunks (0: all)")
-	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "compute threads")
-	f.Lookup("threads").DefValue = "one a CPU"
+	cmdline.ThreadsVar(f, &o.threads, "compute threads")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object")
 	_ = cmd.MarkFlagRequired("text")
 	return cmd

@@ -52,8 +52,7 @@ many times faster this program is. --busy 1 does all that while another process 
 	f.StringVar(&o.model, "model", "", "GGUF file (default: the embedded demo model)")
 	f.StringVar(&o.shape, "shape", "", "instead of a file, a random model of this shape: tiny, 0.4b, 1.5b or 7b")
 	f.StringVar(&o.typ, "type", "q8_0", "with --shape: tensor type, such as q4_0 or q4_k_m")
-	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "compute threads")
-	f.Lookup("threads").DefValue = "one a CPU"
+	cmdline.ThreadsVar(f, &o.threads, "compute threads")
 	f.IntVarP(&o.rounds, "rounds", "r", 5, "how often each test runs")
 	f.StringVar(&o.tests, "tests", bench.DefaultTests, "what to measure")
 	f.StringVar(&o.versus, "versus", "", "compare with this program: llama-bench, on PATH or a path to it")
@@ -95,8 +94,7 @@ func runBench(cmd *cobra.Command, o *benchOptions) error {
 		return err
 	}
 	defer m.Close()
-	// As the daemon: one P more than compute threads.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.threads+1))
+	cmdline.SpareP(o.threads) // as the daemon
 	meter := cmdline.NewMeter(cmd.ErrOrStderr())
 	r, err := bench.New(cmd.Context(), m.File, o.threads, func(done, total int64) {
 		meter.Show("loading: %s of %s", cmdline.FormatBytes(done), cmdline.FormatBytes(total))
@@ -165,7 +163,7 @@ func (o *benchOptions) synthesise(cmd *cobra.Command, path string) error {
 	meter := cmdline.NewMeter(cmd.ErrOrStderr())
 	defer meter.Clear()
 	var written int64
-	err = m.Write(cmd.Context(), f, &convert.Encoder{Threads: runtime.NumCPU(), Progress: func(n int64) {
+	err = m.Write(cmd.Context(), f, &convert.Encoder{Threads: runtime.GOMAXPROCS(0), Progress: func(n int64) {
 		written += n
 		meter.Show("making the model: %s of %s", cmdline.FormatBytes(written), cmdline.FormatBytes(m.Bytes()))
 	}})

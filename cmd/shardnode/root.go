@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,8 +75,7 @@ func newRoot() *cobra.Command {
 	f.StringVar(&o.swarmKey, "swarm-key", "", "file with the swarm's key (make one: coordinator swarm new-key FILE)")
 	f.BoolVar(&o.open, "open", false, "without a key, serve public addresses too: anybody may use this node")
 	f.BoolVar(&o.noMDNS, "no-mdns", false, "do not look for peers, nor be found, by multicast or on this machine: DHT only")
-	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "compute threads")
-	f.Lookup("threads").DefValue = "one a CPU"
+	cmdline.ThreadsVar(f, &o.threads, "compute threads")
 	f.StringVar(&o.kv, "kv", "f16", "element type of the KV cache: f16 or f32")
 	f.IntVar(&o.context, "context", 0, "positions of one session at the most (default: the model's context)")
 	f.IntVar(&o.maxSessions, "max-sessions", 64, "sessions at the most")

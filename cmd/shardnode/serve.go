@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"syscall"
@@ -45,9 +44,7 @@ func serve(ctx context.Context, o *options) error {
 	defer log.Sync()
 	cfg.Log = log
 
-	// One P more than compute threads, so that network goroutines need not wait for a kernel to end.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.threads+1))
-
+	cmdline.SpareP(o.threads)
 	dir, err := o.openDir(log)
 	if err != nil {
 		return err
