@@ -63,7 +63,8 @@ demo: build ## four nodes and a coordinator as plain processes on this machine
 e2e: ## the programs as users run them, end to end (part of test)
 	$(GO) test -count=1 ./test/e2e
 
-soak: ## full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
+soak: ## 100,000 simulated schedules; then full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
+	SHARDNODE_SIM_SCHEDULES=100000 $(GO) test -count=1 -v -timeout 1h -run TestSimulation ./pkg/engine
 	SHARDNODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run TestNoLossUnderLoad ./test/e2e
 
 chaos: build ## real processes, a replica for every range: kill, freeze, restart, drain, pull cables (as root) under load; prints a table

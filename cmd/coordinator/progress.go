@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -141,7 +142,7 @@ func noticeLine(n pipeline.Notice) (line string, always bool) {
 		return fmt.Sprintf("slow: no answer in %.1f s, but all nodes live", n.Silence.Seconds()), false
 	case pipeline.NoticeRecovered:
 		r := n.Recovery
-		what := "the same route"
+		what, verb := "the same route", "recovered"
 		if len(r.New) > 0 {
 			var hops []string
 			for _, h := range r.New {
@@ -149,7 +150,10 @@ func noticeLine(n pipeline.Notice) (line string, always bool) {
 			}
 			what = strings.Join(hops, ", ")
 		}
-		return fmt.Sprintf("recovered in %.1f ms: %s, %s fed again", milliseconds(r.Took), what, plural(r.Replayed, "row")), false
+		if len(r.Lost) > 0 && !slices.ContainsFunc(r.Lost, func(l pipeline.NoticeLost) bool { return !l.Leaving }) {
+			verb = "moved"
+		}
+		return fmt.Sprintf("%s in %.1f ms: %s, %s fed again", verb, milliseconds(r.Took), what, plural(r.Replayed, "row")), false
 	}
 	return fmt.Sprintf("%T", n), false
 }

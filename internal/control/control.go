@@ -49,6 +49,8 @@ type Memory struct {
 	Weights     int64 `json:"weights_bytes"`
 	KVBudget    int64 `json:"kv_budget_bytes"`
 	KVUsed      int64 `json:"kv_used_bytes"`
+	Replay      int64 `json:"replay_budget_bytes"`
+	ReplayUsed  int64 `json:"replay_used_bytes"`
 	Activations int64 `json:"activation_bytes"`
 	Buffers     int64 `json:"buffer_bytes"`
 	Program     int64 `json:"program_bytes"`

@@ -233,7 +233,7 @@ func (n *Node) Health() control.Health {
 		Ready: n.ready.Load(), Loaded: true, Advertised: n.ready.Load(), Peer: s.Peer, Model: s.ModelName, ModelID: s.Model.String(),
 		Layers: s.Layers.String(), Addrs: s.Addrs, Version: s.Version, Sessions: int(s.Sessions),
 		Memory: control.Memory{
-			Weights: n.plan.Weights, KVBudget: n.plan.KV, KVUsed: int64(s.KVUsed),
+			Weights: n.plan.Weights, KVBudget: n.plan.KV, KVUsed: int64(s.KVUsed), Replay: n.plan.Replay, ReplayUsed: n.engine.Stats().KeptUsed,
 			Activations: n.plan.Step, Buffers: n.plan.Buffers, Program: programBytes,
 		},
 		Draining: s.Draining,
