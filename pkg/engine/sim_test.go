@@ -71,14 +71,14 @@ func TestSimulation(t *testing.T) {
 	}
 	workers.Wait()
 	t.Logf("%+v", total)
-	if failures.Load() == 0 && (total.Healed == 0 || total.Replayed == 0 || total.Failed == 0 || total.Stale == 0 || total.Duplicates == 0) {
+	if failures.Load() == 0 && (total.Healed == 0 || total.Replayed == 0 || total.Moved == 0 || total.Failed == 0 || total.Stale == 0 || total.Duplicates == 0) {
 		t.Errorf("the schedules are too kind: %+v", total)
 	}
 }
 
 // simTotals is what happened in all schedules.
 type simTotals struct {
-	Generations, Done, Failed, Died, Healed, Epochs, Replayed, Stale, Duplicates int
+	Generations, Done, Failed, Died, Healed, Epochs, Replayed, Moved, Stale, Duplicates int
 }
 
 func (t *simTotals) add(s *simSchedule) {
@@ -101,6 +101,7 @@ func (t *simTotals) add(s *simSchedule) {
 	}
 	t.Stale += s.w.stale
 	t.Duplicates += s.w.duplicates
+	t.Moved += s.w.moved
 }
 
 // simSchedule is one run.

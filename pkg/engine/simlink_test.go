@@ -61,8 +61,50 @@ func (e *simEnd) start(o *protocol.Open) {
 	}
 	e.session = s
 	e.l.ends = append(e.l.ends, e)
-	e.coord.send(opened)
-	e.attach()
+	answer := func() {
+		if !e.over && !e.l.ended {
+			e.coord.send(opened)
+			e.attach()
+		}
+	}
+	if len(o.Sources) == 0 || opened.CachedTo >= o.Rows {
+		answer()
+		return
+	}
+	e.l.n.w.after(e.l.n.w.between(e.l.n.w.latency, 6*e.l.n.w.latency), func() {
+		if !e.over && !e.l.ended && !s.ended && e.l.takeOver(s, o) {
+			opened.CachedTo, opened.KeptTo = o.Rows, 0
+			e.l.n.w.moved++
+		}
+		answer()
+	})
+}
+
+// takeOver brings a fresh session the rows that the Open's sources have; all of them, or it brings none.
+func (l *simLife) takeOver(s *simSession, o *protocol.Open) bool {
+	sums := make([][]uint64, o.Rows)
+	var history []protocol.TokenID
+	for _, source := range o.Sources {
+		i := slices.IndexFunc(l.n.w.nodes, func(n *simNode) bool { return n.peer == source.Peer })
+		if !l.n.w.answers(l, source.Peer) {
+			return false
+		}
+		from := l.n.w.nodes[i].life.sessions[o.Session]
+		if from == nil || from.kv == nil || from.kv.rows < o.Rows || !from.layers.Contains(source.Layers) {
+			return false
+		}
+		at := source.Layers.From - from.layers.From
+		for row := range sums {
+			sums[row] = append(sums[row], from.kv.cache.sums[row][at:at+source.Layers.Len()]...)
+		}
+		history = from.kv.history
+	}
+	s.kv.cache.sums, s.kv.rows = sums, o.Rows
+	if s.last {
+		s.kv.history = slices.Clone(history[:o.Rows])
+	}
+	s.order = newOrder(o, o.Rows, 0)
+	return true
 }
 
 func (e *simEnd) last() bool   { return int(e.open.Index) == len(e.open.Route)-1 }

@@ -29,6 +29,7 @@ type simWorld struct {
 	chaos   simChaos
 
 	stale, duplicates int      // frames that were dropped
+	moved             int      // hops that took rows over
 	problem           string   // the first thing that must not happen, "" if nothing has
 	log               []string // what happened, for a failing schedule
 }
