@@ -29,17 +29,20 @@ type Sim struct {
 	link simnet.NodeBiDiLinkSettings
 	loss atomic.Pointer[loss]
 
-	mu    sync.Mutex // guards all following fields
-	hosts []*p2p.Host
-	cuts  []*atomic.Bool // per host: its packets are dropped
+	jitter atomic.Pointer[jitter]
+
+	mu      sync.Mutex // guards all following fields
+	hosts   []*p2p.Host
+	ports   []*port         // per host
+	blocked map[[2]int]bool // from host to host: packets are dropped
 }
 
 // NewSim makes a network where each packet takes latency one way and each host has a link of bitsPerSecond up and down.
 func NewSim(tb testing.TB, latency time.Duration, bitsPerSecond int) *Sim {
-	n := &Sim{tb: tb}
+	n := &Sim{tb: tb, blocked: map[[2]int]bool{}}
 	n.link.Uplink.BitsPerSecond = bitsPerSecond
 	n.link.Downlink.BitsPerSecond = bitsPerSecond
-	n.net.LatencyFunc = func(*simnet.Packet) time.Duration { return latency }
+	n.net.LatencyFunc = func(*simnet.Packet) time.Duration { return latency + n.jitter.Load().draw() }
 	return n
 }
 
@@ -49,15 +52,28 @@ func (n *Sim) Endpoint() ([]multiaddr.Multiaddr, []libp2p.Option) {
 	n.tb.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	cut := new(atomic.Bool)
-	n.cuts = append(n.cuts, cut)
-	if len(n.cuts) > 250 {
+	n.ports = append(n.ports, nil)
+	if len(n.ports) > 250 {
 		n.tb.Fatal("a simulated network has at most 250 hosts")
 	}
-	ip := fmt.Sprintf("10.0.0.%d", len(n.cuts))
+	return n.plug(len(n.ports) - 1)
+}
+
+// Replug is [Sim.Endpoint] for a host that comes back at the place of host i: at the same address, with a new port. The one before must be
+// cut off and closed, or be about to close.
+func (n *Sim) Replug(i int) ([]multiaddr.Multiaddr, []libp2p.Option) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.plug(i)
+}
+
+// plug makes the port of host i. n.mu is held.
+func (n *Sim) plug(i int) ([]multiaddr.Multiaddr, []libp2p.Option) {
+	ip := fmt.Sprintf("10.0.0.%d", i+1)
+	n.ports[i] = &port{net: n, host: i}
 	listen := multiaddr.StringCast("/ip4/" + ip + "/udp/8000/quic-v1")
 	return []multiaddr.Multiaddr{listen}, []libp2p.Option{
-		n.quic(net.ParseIP(ip).To4(), cut),
+		n.quic(net.ParseIP(ip).To4(), n.ports[i]),
 		// It waits for real packets: the bubble would stall.
 		libp2p.DisableIdentifyAddressDiscovery(),
 	}
@@ -78,13 +94,75 @@ func (n *Sim) Host(cfg p2p.Config) *p2p.Host {
 }
 
 // Start lets packets flow.
-func (n *Sim) Start() { n.net.Start() }
+func (n *Sim) Start() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.net.Start()
+}
 
 // Cut drops all packets from and to host i (true), as a pulled cable does, or lets them flow again.
 func (n *Sim) Cut(i int, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cuts[i].Store(cut)
+	n.ports[i].cut.Store(cut)
+}
+
+// Block drops the packets that host from sends to host to (true), as one direction of a broken link does, or lets them flow again.
+func (n *Sim) Block(from, to int, block bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.blocked[[2]int{from, to}] = block
+}
+
+func (n *Sim) blocks(from, to int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.blocked[[2]int{from, to}]
+}
+
+// Freeze stops host i's network (true), as a stopped process's: nothing is sent and nothing received, and all of it is when it goes on.
+func (n *Sim) Freeze(i int, freeze bool) {
+	n.mu.Lock()
+	p := n.ports[i]
+	n.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case freeze && p.thaw == nil:
+		p.thaw = make(chan struct{})
+	case !freeze && p.thaw != nil:
+		close(p.thaw)
+		p.thaw = nil
+	}
+}
+
+// AwaitThaw returns when host i is not frozen, or done is closed.
+func (n *Sim) AwaitThaw(i int, done <-chan struct{}) {
+	n.mu.Lock()
+	p := n.ports[i]
+	n.mu.Unlock()
+	p.await(done)
+}
+
+// Jitter delays each packet by up to most more from now on, so that some overtake others; seed decides which.
+func (n *Sim) Jitter(most time.Duration, seed uint64) {
+	n.jitter.Store(&jitter{most: most, random: rand.New(rand.NewPCG(seed, 1))})
+}
+
+type jitter struct {
+	most time.Duration
+
+	mu     sync.Mutex // guards random
+	random *rand.Rand
+}
+
+func (j *jitter) draw() time.Duration {
+	if j == nil {
+		return 0
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return time.Duration(j.random.Int64N(int64(j.most) + 1))
 }
 
 // Lose drops each packet with probability p from now on; seed decides which.
@@ -121,7 +199,7 @@ func (n *Sim) Close() {
 }
 
 // quic gives a host's QUIC transport an endpoint of the network for a socket.
-func (n *Sim) quic(ip net.IP, cut *atomic.Bool) libp2p.Option {
+func (n *Sim) quic(ip net.IP, p *port) libp2p.Option {
 	build := func(l fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
 		cm, err := quicreuse.NewConnManager(reset, token, opts...)
 		if err == nil {
@@ -135,7 +213,9 @@ func (n *Sim) quic(ip net.IP, cut *atomic.Bool) libp2p.Option {
 			if addr.IP.IsUnspecified() {
 				addr = &net.UDPAddr{IP: ip, Port: 9000} // of a host that only dials
 			}
-			return &socket{SimConn: n.net.NewEndpoint(addr, n.link), cut: cut, loss: &n.loss}, nil
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return &socket{SimConn: n.net.NewEndpoint(addr, n.link), port: p, loss: &n.loss, closed: make(chan struct{})}, nil
 		}))
 }
 
@@ -146,15 +226,45 @@ func (ip sourceIP) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error)
 	return net.IP(ip), nil
 }
 
-// socket is an endpoint that can be cut off, and loses packets.
+// port is a host's place on the network.
+type port struct {
+	net  *Sim
+	host int
+	cut  atomic.Bool
+
+	mu   sync.Mutex    // guards thaw
+	thaw chan struct{} // closed when the host goes on; nil: it is not frozen
+}
+
+// await waits while the host is frozen.
+func (p *port) await(done <-chan struct{}) {
+	p.mu.Lock()
+	thaw := p.thaw
+	p.mu.Unlock()
+	if thaw == nil {
+		return
+	}
+	select {
+	case <-thaw:
+	case <-done:
+	}
+}
+
+// socket is an endpoint that can be cut off or frozen, and loses packets.
 type socket struct {
 	*simnet.SimConn
-	cut  *atomic.Bool
-	loss *atomic.Pointer[loss]
+	port   *port
+	loss   *atomic.Pointer[loss]
+	once   sync.Once // closes closed
+	closed chan struct{}
 }
 
 func (s *socket) WriteTo(p []byte, addr net.Addr) (int, error) {
-	if s.cut.Load() || s.loss.Load().drops() {
+	s.port.await(s.closed)
+	if s.port.cut.Load() || s.loss.Load().drops() {
+		return len(p), nil
+	}
+	if to, ok := addr.(*net.UDPAddr); ok && len(to.IP.To4()) == 4 && s.port.net.blocks(s.port.host, int(to.IP.To4()[3])-1) {
 		return len(p), nil
 	}
 	return s.SimConn.WriteTo(p, addr)
@@ -163,8 +273,15 @@ func (s *socket) WriteTo(p []byte, addr net.Addr) (int, error) {
 func (s *socket) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
 		n, addr, err := s.SimConn.ReadFrom(p)
-		if err != nil || !s.cut.Load() {
+		s.port.await(s.closed)
+		if err != nil || !s.port.cut.Load() {
 			return n, addr, err
 		}
 	}
+}
+
+// Close implements net.PacketConn.
+func (s *socket) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.SimConn.Close()
 }
