@@ -76,7 +76,7 @@ go on. Where there is none, the generation waits for one (--recover-timeout), or
 	f.StringVar(&o.path, "path", "direct", "how hidden states travel: direct (shard to shard) or relay (through the coordinator)")
 	f.StringVar(&o.wire, "wire", "f32", "element type of hidden states on the wire: f32 (exact) or f16 (half the bytes)")
 	f.StringVar(&o.kv, "kv", "", "element type of the KV cache the route must have: f16 or f32 (default: what the nodes serve)")
-	f.IntVar(&o.chunk, "prefill-chunk", 64, "prompt rows of one prefill step; changes the speed, never the answer")
+	f.IntVar(&o.chunk, "prefill-chunk", protocol.DefaultChunkRows, "prompt rows of one prefill step; changes the speed, never the answer")
 	f.DurationVar(&o.stepTimeout, "step-timeout", time.Minute, "replace a node that lives but does not get on, when a step has no answer for this long")
 	f.StringVar(&o.onFailure, "on-failure", "recover", "when a node is lost: recover, or fail at once")
 	f.DurationVar(&o.recoverFor, "recover-timeout", 30*time.Second, "how long to wait for a node that serves lost layers")

@@ -24,9 +24,6 @@ one other with --bootstrap; a node logs its own addresses at start. Then, from a
 
 Each flag can also be set by an environment variable: --swarm-key is SHARDNODE_SWARM_KEY.`
 
-// usualRows is what coordinators send at a time if they are not told otherwise.
-const usualRows = 64
-
 // options are the daemon's flags.
 type options struct {
 	layers       string
@@ -111,8 +108,8 @@ func (o *options) validate() error {
 		return cmdline.Usagef("--threads %d: want 1 to 1024", o.threads)
 	case o.maxSessions < 1:
 		return cmdline.Usagef("--max-sessions %d: want at least 1", o.maxSessions)
-	case o.maxRows < usualRows || o.maxRows > protocol.MaxRows:
-		return cmdline.Usagef("--max-rows %d: want %d, which coordinators send if not told otherwise, to %d", o.maxRows, usualRows, protocol.MaxRows)
+	case o.maxRows < protocol.DefaultChunkRows || o.maxRows > protocol.MaxRows:
+		return cmdline.Usagef("--max-rows %d: want %d, which coordinators send if not told otherwise, to %d", o.maxRows, protocol.DefaultChunkRows, protocol.MaxRows)
 	case o.sessionIdle <= 0:
 		return cmdline.Usagef("--session-idle %s: want a time above 0, for example 10m", o.sessionIdle)
 	case o.drainTimeout < 0:

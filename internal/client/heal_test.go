@@ -57,21 +57,17 @@ func (s *healingSwarm) route(target *Target, names ...string) {
 
 // TestHealing stops nodes of a route while tokens come, or while the prompt goes through, and compares every logit with one pass on one machine.
 func TestHealing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("minutes of arithmetic: nothing for the race detector")
-	}
 	t.Parallel()
 	for _, c := range []struct {
-		name    string
-		nodes   []string // the first of all is the bootstrap node and in no route
-		route   []string
-		stop    []string // the nodes, ...
-		at      int      // ... after so many steps
-		path    protocol.Path
-		replay  int64 // budget for kept outputs
-		healed  int   // shards of the route afterwards
-		chunk   int
-		missing bool // the layers come back only after they were missed
+		name   string
+		nodes  []string // the first of all is the bootstrap node and in no route
+		route  []string
+		stop   []string // the nodes, ...
+		at     int      // ... after so many steps
+		path   protocol.Path
+		replay int64 // budget for kept outputs
+		healed int   // shards of the route afterwards
+		chunk  int
 	}{
 		{name: "first hop", route: []string{"a", "b", "c"}, stop: []string{"a"}, at: 4, healed: 3},
 		{name: "middle hop", route: []string{"a", "b", "c"}, stop: []string{"b"}, at: 4, healed: 3},

@@ -17,7 +17,7 @@ func (h *KVHead) RowBytes() int {
 
 // AppendRow appends keys and values of a position as they are stored, little-endian: what SetRow takes.
 func (h *KVHead) AppendRow(dst []byte, pos int) []byte {
-	key, value := pos/kvTile*kvTile*h.headDim+pos%kvTile, pos*h.headDim
+	key, value := h.keyAt(pos), pos*h.headDim
 	if h.k16 == nil {
 		for d := range h.headDim {
 			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(h.k32[key+d*kvTile]))
@@ -39,7 +39,7 @@ func (h *KVHead) AppendRow(dst []byte, pos int) []byte {
 // SetRow stores what AppendRow of a head of the same type and size gave, bit for bit; b has RowBytes.
 func (h *KVHead) SetRow(pos int, b []byte) {
 	b = b[:h.RowBytes()]
-	key, value := pos/kvTile*kvTile*h.headDim+pos%kvTile, pos*h.headDim
+	key, value := h.keyAt(pos), pos*h.headDim
 	keys, values := b[:len(b)/2], b[len(b)/2:]
 	if h.k16 == nil {
 		for d := range h.headDim {

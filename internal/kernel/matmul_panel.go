@@ -11,7 +11,8 @@ const tileRows = 8
 const floatRows = 4
 
 // tileFunc multiplies a panel with a tile of activation rows, in steps of 32 columns, or 256 of a K-quant, into rows of
-// panelRows that lie stride bytes apart. q, d, s and sum are the tile's part of [Acts].
+// panelRows that lie stride bytes apart; or that panel and the one next bytes further on, side by side. q, d, s and sum are the
+// tile's part of [Acts].
 type tileFunc func(dst *float32, stride int, w *byte, next int, q *int8, d, s *float32, sum *int32, steps int)
 
 // floatFunc does the same for float weights; rows of activations lie stride bytes apart.
@@ -64,22 +65,24 @@ func (j *matMulJob) panelPiece(out *[tileRows * panelRows]float32, start, end in
 	blocks := a.cols / actBlock
 	for t := 0; t < a.rows; {
 		_, height := a.tile(t)
-		f, at := m.tiles.quant[bits.TrailingZeros(uint(height))], t*blocks
+		f, pair, at := m.tiles.quant[bits.TrailingZeros(uint(height))], m.tiles.pair, t*blocks
+		if height < m.tiles.height() {
+			pair = nil
+		}
 		q, d, s, sum := a.q[at*actBlock:], a.d[at:], a.s[at:], a.sum[at*sums:]
 		for r := start; r < end; r += panelRows {
 			w := m.panels[r*m.rowBytes:]
-			if m.tiles.pair != nil && height == m.tiles.height() && r+2*panelRows <= min(end, m.Rows) {
-				m.tiles.pair.call(j.dst[t*m.Rows+r:], m.Rows, w, panelRows*m.rowBytes, q, d, s, sum, m.steps)
+			switch {
+			case pair != nil && r+2*panelRows <= min(end, m.Rows):
+				pair.call(j.dst[t*m.Rows+r:], m.Rows, w, panelRows*m.rowBytes, q, d, s, sum, m.steps)
 				r += panelRows
-				continue
-			}
-			if r+panelRows <= m.Rows {
+			case r+panelRows <= m.Rows:
 				f.call(j.dst[t*m.Rows+r:], m.Rows, w, 0, q, d, s, sum, m.steps)
-				continue
-			}
-			f.call(out[:], panelRows, w, 0, q, d, s, sum, m.steps) // the last panel has rows that are not there
-			for i := range height {
-				copy(j.dst[(t+i)*m.Rows+r:][:m.Rows-r], out[i*panelRows:])
+			default: // the last panel has rows that are not there
+				f.call(out[:], panelRows, w, 0, q, d, s, sum, m.steps)
+				for i := range height {
+					copy(j.dst[(t+i)*m.Rows+r:][:m.Rows-r], out[i*panelRows:])
+				}
 			}
 		}
 		t += height

@@ -6,6 +6,7 @@ package kernel
 
 // pause lets about as much time pass as the instruction of that name.
 func pause() {
-	for range 32 { //nolint:revive // nothing to do
+	for range 32 {
+		continue // nothing to do
 	}
 }

@@ -21,9 +21,7 @@ const (
 	defaultMaxSessions = 64
 	defaultMaxRows     = 512 // eight times the coordinator's usual chunk
 
-	// usualRows is what a coordinator sends at a time if it is not told otherwise.
-	usualRows = 64
-	// sessionFrames is how many such chunks a session has under way in this node: one being received, two that wait, two outputs and a
+	// sessionFrames is how many chunks of [protocol.DefaultChunkRows] a session has under way in this node: one being received, two that wait, two outputs and a
 	// copy to be sent; and as many reader's buffers of frameBytes.
 	sessionFrames = 6
 	frameBytes    = 64 << 10
@@ -95,7 +93,7 @@ func (c *Config) setBudgets(model *layers.Config) {
 	c.MaxSessions = cmp.Or(c.MaxSessions, defaultMaxSessions)
 	c.MaxRows = cmp.Or(c.MaxRows, defaultMaxRows)
 	if c.BufferBudget == 0 {
-		c.BufferBudget = max(int64(c.MaxSessions)*sessionFrames*(usualRows*rowBytes(model)+frameBytes), minBuffers(c.MaxRows, model))
+		c.BufferBudget = max(int64(c.MaxSessions)*sessionFrames*(protocol.DefaultChunkRows*rowBytes(model)+frameBytes), minBuffers(c.MaxRows, model))
 	}
 }
 

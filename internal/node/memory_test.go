@@ -12,8 +12,9 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-func TestMemoryPlan(t *testing.T) {
-	t.Parallel()
+// demo returns the demo model's file and configuration.
+func demo(t *testing.T) (*gguf.File, *layers.Config) {
+	t.Helper()
 	f, err := gguf.Parse(models.Demo())
 	if err != nil {
 		t.Fatal(err)
@@ -22,6 +23,12 @@ func TestMemoryPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f, model
+}
+
+func TestMemoryPlan(t *testing.T) {
+	t.Parallel()
+	f, model := demo(t)
 	cfg := Config{File: f, Layers: protocol.LayerRange{From: 8, To: 16}, KVBudget: 100 << 20, Memory: 1 << 30}
 	cfg.setBudgets(model)
 	plan, err := planMemory(&cfg, model)
@@ -77,14 +84,7 @@ func TestMemoryPlan(t *testing.T) {
 // A KV budget bounds the positions of a session, and with them the scores of attention: a long context by itself costs nothing.
 func TestMemoryPlanOfLongContext(t *testing.T) {
 	t.Parallel()
-	f, err := gguf.Parse(models.Demo())
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, err := layers.ParseConfig(f.Meta)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, model := demo(t)
 	step := func(context int, budget int64) int64 {
 		m := *model
 		m.Context = context
@@ -108,14 +108,7 @@ func TestMemoryPlanOfLongContext(t *testing.T) {
 // Frames of the largest step must fit the part of the budget that is for receiving.
 func TestLeastBuffers(t *testing.T) {
 	t.Parallel()
-	f, err := gguf.Parse(models.Demo())
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, err := layers.ParseConfig(f.Meta)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, model := demo(t)
 	cfg := Config{File: f, Layers: protocol.LayerRange{From: 8, To: 16}, BufferBudget: 1 << 20}
 	cfg.setBudgets(model)
 	if _, err := planMemory(&cfg, model); err == nil || !strings.Contains(err.Error(), "--buffer-budget 1.0 MiB is too little for steps of 512 rows") {

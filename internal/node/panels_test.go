@@ -13,23 +13,13 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/shardnode/shardnode/models"
-	"github.com/shardnode/shardnode/pkg/gguf"
-	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
 // loaded is a node of some layers of the demo model with its layers ready, its log, and where they came from.
 func loaded(t *testing.T, path string, r protocol.LayerRange) (n *Node, log *observer.ObservedLogs, from string) {
 	t.Helper()
-	f, err := gguf.Parse(models.Demo())
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, err := layers.ParseConfig(f.Meta)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, model := demo(t)
 	core, log := observer.New(zapcore.InfoLevel)
 	n = &Node{cfg: Config{File: f, Layers: r, Threads: 2, PanelPath: path}, log: zap.New(core), modelID: protocol.ModelID{7}}
 	if err := n.load(t.Context(), model); err != nil {

@@ -32,16 +32,7 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 		defer rm.Close()
 		var last network.StreamManagementScope
 		for i := range tt.streams {
-			s, err := rm.OpenStream(peer.ID("a peer"), network.DirInbound)
-			if err == nil {
-				err = s.SetProtocol(id)
-			}
-			if err == nil {
-				err = s.SetService(serviceName)
-			}
-			if err == nil {
-				err = s.ReserveMemory(tt.frame, network.ReservationPriorityAlways)
-			}
+			s, err := openScope(rm, id, tt.frame)
 			if err != nil {
 				t.Fatalf("%s: stream %d of %d: %v", id, i, tt.streams, err)
 			}
@@ -62,6 +53,21 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 	}
 }
 
+// openScope opens an inbound stream of a protocol of ours and reserves memory for it.
+func openScope(rm network.ResourceManager, id libp2pproto.ID, memory int) (network.StreamManagementScope, error) {
+	s, err := rm.OpenStream(peer.ID("a peer"), network.DirInbound)
+	if err == nil {
+		err = s.SetProtocol(id)
+	}
+	if err == nil {
+		err = s.SetService(serviceName)
+	}
+	if err == nil {
+		err = s.ReserveMemory(memory, network.ReservationPriorityAlways)
+	}
+	return s, err
+}
+
 // Sessions and links together get the bytes that a node gives them, whatever its machine has, and requests go on beside them.
 func TestLimitsBoundBuffers(t *testing.T) {
 	t.Parallel()
@@ -72,16 +78,7 @@ func TestLimitsBoundBuffers(t *testing.T) {
 	}
 	defer rm.Close()
 	stream := func(id libp2pproto.ID, n int) error {
-		s, err := rm.OpenStream(peer.ID("a peer"), network.DirInbound)
-		if err == nil {
-			err = s.SetProtocol(id)
-		}
-		if err == nil {
-			err = s.SetService(serviceName)
-		}
-		if err == nil {
-			err = s.ReserveMemory(n, network.ReservationPriorityAlways)
-		}
+		_, err := openScope(rm, id, n)
 		return err
 	}
 	for _, id := range []libp2pproto.ID{SessionProtocol, LinkProtocol} {

@@ -28,21 +28,16 @@ func (s *PipelineState) applyFailed(now time.Time, e EventFailed) []Effect {
 	if s.hops[e.Hop].lost != nil {
 		return nil
 	}
-	if !s.cfg.Recover {
-		if hop, r := s.judge(e); r != remedyNone {
-			return s.fail(hop, e.Err)
-		}
+	hop, r := s.judge(e)
+	switch {
+	case r == remedyNone:
 		return nil
-	}
-	switch hop, r := s.judge(e); r {
-	case remedyReplace:
-		return s.lose(now, hop, e.Err)
-	case remedyReopen:
-		return s.reopen(now, e.Err)
-	case remedyGiveUp:
+	case r == remedyGiveUp || !s.cfg.Recover:
 		return s.fail(hop, e.Err)
+	case r == remedyReopen:
+		return s.reopen(now, e.Err)
 	}
-	return nil
+	return s.lose(now, hop, e.Err)
 }
 
 // applyOldFailure takes from a failure of an older epoch's stream no more than that a peer was lost.
@@ -87,13 +82,18 @@ func (s *PipelineState) lose(now time.Time, hop int, err error) []Effect {
 	s.heal.recovery.Lost = append(s.heal.recovery.Lost, notice)
 	effects := []Effect{EffectNotice{notice}}
 	if s.tried >= maxAttempts {
-		return append(effects, s.fail(hop, fmt.Errorf("%d routes tried without an answer, the last failed: %w", s.tried, err))...)
+		return append(effects, s.fail(hop, s.exhausted(err))...)
 	}
 	if s.stage != stagePlacing {
 		s.heal.until, s.heal.lack = now.Add(s.cfg.RecoverTimeout), nil
 	}
 	s.stage = stagePlacing
 	return append(effects, s.placement(func(i int) bool { return s.hops[i].lost != nil }))
+}
+
+// exhausted says that no further route is tried.
+func (s *PipelineState) exhausted(err error) error {
+	return fmt.Errorf("%d routes tried without an answer, the last failed: %w", s.tried, err)
 }
 
 // placement asks for a route without some hops.
@@ -117,7 +117,7 @@ func (s *PipelineState) reopen(now time.Time, err error) []Effect {
 	s.interrupted(now)
 	effects := []Effect{EffectNotice{NoticeReopen{Phase: s.phase, Silence: silence, Err: err}}}
 	if s.tried >= maxAttempts {
-		return append(effects, s.fail(s.awaited(), fmt.Errorf("%d routes tried without an answer, the last failed: %w", s.tried, err))...)
+		return append(effects, s.fail(s.awaited(), s.exhausted(err))...)
 	}
 	return s.nextEpoch(now, s.route, effects)
 }

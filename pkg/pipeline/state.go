@@ -50,7 +50,7 @@ type Config struct {
 	Path      protocol.Path
 	Route     []protocol.Hop // tiles all layers, in order; hops that are lost are replaced
 	Context   int            // positions the model allows
-	ChunkRows int            // rows of one prefill step; 0: 64
+	ChunkRows int            // rows of one prefill step; 0: [protocol.DefaultChunkRows]
 	Logits    LogitsWanted
 
 	// StepTimeout is how long the route may be silent before the hop that holds things up is replaced, although its node
@@ -70,7 +70,6 @@ type Config struct {
 }
 
 const (
-	defaultChunkRows      = 64
 	defaultStepTimeout    = 60 * time.Second
 	defaultRecoverTimeout = 30 * time.Second
 
@@ -165,7 +164,7 @@ func New(cfg Config, req protocol.InferenceRequest) (*PipelineState, error) {
 		return nil, &PromptTooLongError{Tokens: len(req.Tokens), Context: cfg.Context}
 	}
 	if cfg.ChunkRows <= 0 {
-		cfg.ChunkRows = defaultChunkRows
+		cfg.ChunkRows = protocol.DefaultChunkRows
 	}
 	if cfg.StepTimeout <= 0 {
 		cfg.StepTimeout = defaultStepTimeout

@@ -30,6 +30,9 @@ type Epoch uint32
 // TokenID indexes the model's vocabulary.
 type TokenID uint32
 
+// DefaultChunkRows is how many rows of a prompt a coordinator sends in one step unless it is told otherwise. Nodes size their buffers for it.
+const DefaultChunkRows = 64
+
 // DType is the element type of a tensor on the wire.
 type DType uint8
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build unix
+
 // Command chaos runs a swarm of real processes with a replica for every range of layers, and hurts them while generations run: it kills,
 // freezes, restarts and drains nodes, and, as root, pulls their network cables. It prints how long a loss took to be noticed, how long
 // the user saw a pause, and whether the tokens were those of an undisturbed run. `make chaos` runs it; it exits 1 when a request was lost.
