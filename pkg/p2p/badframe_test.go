@@ -257,7 +257,12 @@ func TestForeignLink(t *testing.T) {
 	t.Parallel()
 	r := newRoute(t, 3)
 	o := r.request(protocol.PathDirect)
-	r.mustOpen(t, o)
+	hops := r.mustOpen(t, o)
+	// Hops answer Opened before they are linked; a token that came through shows that all links are there.
+	in := &protocol.Step{Session: o.Session, Epoch: o.Epoch, Tokens: tokens(1, 1), Sample: true}
+	if out, ok := exchange(t, protocol.PathDirect, hops, in).(*protocol.IntermediateResult); !ok {
+		t.Fatalf("%+v", out)
+	}
 	stranger := testnet.Loopback(t, p2p.Config{})
 	for name, tt := range map[string]struct {
 		from   *p2p.Host
