@@ -32,6 +32,8 @@ type options struct {
 	users      int
 	rounds     int
 	rolling    int
+	prompt     int
+	cost       int
 	seed       uint64
 	threads    int
 	only       string
@@ -47,6 +49,8 @@ func main() {
 	flag.IntVar(&o.users, "users", 8, "generations at once, beside the measured one")
 	flag.IntVar(&o.rounds, "rounds", 3, "times that each fault happens to each hop in each phase")
 	flag.IntVar(&o.rolling, "rolling", 200, "requests to be answered during a rolling restart of all nodes; 0: no rolling restart")
+	flag.IntVar(&o.prompt, "prompt", 300, "tokens of a prompt")
+	flag.IntVar(&o.cost, "cost", 0, "measure instead, in so many rounds, what recovery costs for each 1,000 tokens of context")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the order of faults and questions")
 	flag.IntVar(&o.threads, "threads", 1, "compute threads of each node")
 	flag.StringVar(&o.only, "faults", "", "only these, by name, separated by commas")
@@ -116,7 +120,10 @@ func run(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer u.client.Close()
-	if err := u.learn(ctx, 8); err != nil {
+	if o.cost > 0 {
+		return u.measureCost(ctx, s, o)
+	}
+	if u.questions, err = u.learn(ctx, 8, o.prompt); err != nil {
 		return err
 	}
 	random := rand.New(rand.NewPCG(o.seed, 0))

@@ -34,6 +34,7 @@ func (t trial) String() string { return fmt.Sprintf("%s, hop %d, %s:", t.fault.n
 type outcome struct {
 	detected time.Duration // until the coordinator took the node for lost; 0: it never did
 	pause    time.Duration // longest time without a step, from the fault on
+	recovery time.Duration // from noticing the loss to the next answer, as the coordinator reports it
 	err      error         // nil: the same tokens
 }
 
@@ -58,7 +59,10 @@ const decodeSteps = 20
 // try runs a generation and hurts a node of its route. The error is of the experiment, not of the generation.
 func (u *user) try(ctx context.Context, s *swarm, t trial) (outcome, error) {
 	random := rand.New(rand.NewPCG(t.seed, 1))
-	q := &u.questions[random.IntN(len(u.questions))]
+	return u.tryQuestion(ctx, s, t, &u.questions[random.IntN(len(u.questions))])
+}
+
+func (u *user) tryQuestion(ctx context.Context, s *swarm, t trial, q *question) (outcome, error) {
 	w := &witness{}
 	var victim *node
 	var hurt sync.WaitGroup
@@ -90,7 +94,7 @@ func (u *user) try(ctx context.Context, s *swarm, t trial) (outcome, error) {
 			}
 		},
 	}
-	_, err := u.ask(ctx, q, obs)
+	r, err := u.ask(ctx, q, obs)
 	hurt.Wait()
 	if injectErr != nil {
 		return outcome{}, fmt.Errorf("%s %w", t, injectErr)
@@ -105,6 +109,9 @@ func (u *user) try(ctx context.Context, s *swarm, t trial) (outcome, error) {
 		return outcome{err: err}, nil
 	}
 	o := outcome{pause: w.longest, err: err}
+	if r != nil && r.Report != nil {
+		o.recovery = r.Report.Recovery
+	}
 	if t.fault.loses {
 		o.detected = u.noticed(ctx, victim.peer, w.struck)
 	}

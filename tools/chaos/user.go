@@ -25,6 +25,7 @@ import (
 type question struct {
 	request client.Request
 	want    []protocol.TokenID
+	prefill []time.Duration // by hop of the undisturbed run: its processing of the prompt
 }
 
 // user asks the swarm, as a coordinator in this process.
@@ -40,9 +41,8 @@ type user struct {
 }
 
 const (
-	contextTokens = 300 // of a prompt
-	leastTokens   = 80  // of an answer, so that there is time for a fault
-	mostTokens    = 160
+	leastTokens = 80 // of an answer, so that there is time for a fault
+	mostTokens  = 160
 )
 
 // newUser joins the swarm.
@@ -104,35 +104,36 @@ const passage = `A swarm of ordinary machines holds a model that none of them co
 travel from one to the next, and the last draws a token. Machines come and go: one is switched off, one is carried out of reach, one is
 busy with something else. The text goes on all the same, because what a machine had computed can be computed again, to the bit, by another. `
 
-// learn asks questions of an undisturbed swarm until there are enough whose answers are long.
-func (u *user) learn(ctx context.Context, n int) error {
-	var text string
-	for range 8 {
-		text += passage
+// learn asks n questions of an undisturbed swarm whose prompts have so many tokens, and whose answers are long.
+func (u *user) learn(ctx context.Context, n, prompt int) ([]question, error) {
+	var tokens []protocol.TokenID
+	once := u.model.Tokenizer.Encode(passage, tokenizer.EncodeOptions{})
+	for len(tokens) < prompt+len(once) {
+		tokens = append(tokens, once...)
 	}
-	tokens := u.model.Tokenizer.Encode(text, tokenizer.EncodeOptions{})
-	if len(tokens) <= 2*contextTokens {
-		return fmt.Errorf("the text has only %d tokens", len(tokens))
-	}
-	for seed := uint64(1); len(u.questions) < n; seed++ {
+	var questions []question
+	for seed := uint64(1); len(questions) < n; seed++ {
 		if seed > uint64(20*n) {
-			return errors.New("the model gives too few long answers")
+			return nil, errors.New("the model gives too few long answers")
 		}
-		at := int(seed) % (len(tokens) - contextTokens)
+		at := int(seed) % len(once)
 		q := question{request: client.Request{
-			Tokens: tokens[at : at+contextTokens], MaxTokens: mostTokens,
+			Tokens: tokens[at : at+prompt], MaxTokens: mostTokens,
 			Sampling: protocol.Sampling{Temperature: 1.5, RepeatPenalty: 1.1, Seed: seed},
 		}}
 		r, err := u.ask(ctx, &q, client.Observer{})
 		if err != nil {
-			return fmt.Errorf("an undisturbed generation: %w", err)
+			return nil, fmt.Errorf("an undisturbed generation: %w", err)
 		}
 		if len(r.Tokens) >= leastTokens {
 			q.want = r.Tokens
-			u.questions = append(u.questions, q)
+			for _, shard := range r.Report.Shards {
+				q.prefill = append(q.prefill, shard.Prefill)
+			}
+			questions = append(questions, q)
 		}
 	}
-	return nil
+	return questions, nil
 }
 
 func (u *user) ask(ctx context.Context, q *question, obs client.Observer) (*client.Result, error) {
