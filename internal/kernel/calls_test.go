@@ -63,6 +63,7 @@ func BenchmarkCalls(b *testing.B) {
 				median, late = max(median, quantile(c.took[name], 0.5)), max(late, quantile(c.took[name], 0.99))
 			}
 			b.Logf("the longest: %s", strings.Join(all[:3], ", "))
+			b.ReportMetric(0, "ns/op") // means nothing here
 			b.ReportMetric(float64(median)/float64(time.Microsecond), "µs-longest-median")
 			b.ReportMetric(float64(late)/float64(time.Microsecond), "µs-longest-p99")
 		})
