@@ -54,8 +54,8 @@ generated: ## the committed assembly is what its generator writes
 fuzz-smoke: ## every fuzz target for FUZZTIME (5s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
-bench: ## Go benchmarks: products in GB/s and GOP/s beside this machine's stream read and integer peak, loading, draws, frames, hops
-	$(GO) test -run '^$$' -bench . ./internal/kernel ./pkg/layers ./pkg/sampler ./pkg/protocol ./pkg/p2p
+bench: ## Go benchmarks: products in GB/s and GOP/s beside this machine's stream read and integer peak, loading, draws, frames, hops, pauses, answers
+	$(GO) test -run '^$$' -bench . ./internal/kernel ./pkg/layers ./pkg/sampler ./pkg/protocol ./pkg/p2p ./internal/node
 
 demo: build ## four nodes and a coordinator as plain processes on this machine
 	@scripts/demo.sh

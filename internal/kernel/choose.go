@@ -62,13 +62,20 @@ func Weight(x, top, temperature float32) float32 {
 	return w
 }
 
+// weightsPiece is the number of elements that a call of assembly takes: those of the largest vocabularies take too long for one.
+const weightsPiece = 64 << 10
+
 // Weights writes the [Weight] of each element of x to dst, which may be x.
 func Weights(dst, x []float32, top, temperature float32) {
-	if activeOps != nil {
-		activeOps.weightsRow(dst, x, top, temperature)
+	if activeOps == nil {
+		weightsPortable(dst, x, top, temperature)
 		return
 	}
-	weightsPortable(dst, x, top, temperature)
+	for len(dst) > weightsPiece {
+		activeOps.weightsRow(dst[:weightsPiece], x, top, temperature)
+		dst, x = dst[weightsPiece:], x[weightsPiece:]
+	}
+	activeOps.weightsRow(dst, x, top, temperature)
 }
 
 func weightsPortable(dst, x []float32, top, temperature float32) {

@@ -140,6 +140,16 @@ func TestChooseEqualsReference(t *testing.T) {
 	})
 }
 
+// TestWeightsInPieces has a row that takes more than one call, written over its logits.
+func TestWeightsInPieces(t *testing.T) {
+	t.Parallel()
+	x := randomFloats(rand.New(rand.NewPCG(17, 17)), 2*weightsPiece+5, 3)
+	want := make([]float32, len(x))
+	weightsPortable(want, x, 12, 0.7)
+	Weights(x, x, 12, 0.7)
+	diff(t, "weights", x, want)
+}
+
 func TestAdd(t *testing.T) {
 	t.Parallel()
 	x := []float32{1, 0x1p24, float32(math.Inf(1))}

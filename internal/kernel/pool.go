@@ -144,6 +144,8 @@ func (p *Pool) claim(worker int) (job int64) {
 
 // wait lets a moment pass before a thread looks again whether the others are done. When that takes long it notes since when, if it did
 // a part of the job itself, and lets the operating system run whoever waits for this processor: the thread waited for, with luck.
+//
+//go:noinline
 func (p *Pool) wait(spin int, done bool) {
 	if spin < spins {
 		pause()

@@ -143,7 +143,7 @@ func (s *PipelineState) applyResult(now time.Time, e EventResult) []Effect {
 	}
 	again := s.flights[0].end <= s.answered
 	s.land(now)
-	effects := []Effect{EffectShards{Hops: r.Hops}}
+	effects := append(make([]Effect, 0, 4), EffectShards{Hops: r.Hops}) // room for a decode step's: logits, a token, a send
 	if again {
 		return s.fill(now, effects)
 	}
