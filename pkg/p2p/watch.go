@@ -93,8 +93,7 @@ var errSilent = errors.New("silent")
 // run watches until the peer is lost, the connection ends or nobody needs it.
 func (w *watch) run() {
 	defer w.h.exit()
-	var s silence
-	s.start(time.Now())
+	s := listenTo(w.conn)
 	defer func() {
 		w.h.cfg.Log.Debug("peer no longer watched", zap.Stringer("peer", w.conn.RemotePeer()), zap.Duration("mean", s.mean), zap.Duration("worst", max(s.worst, s.worstOld)))
 	}()
@@ -124,6 +123,18 @@ func (w *watch) run() {
 		s.forget(time.Now())
 		s.hear(time.Now())
 	}
+}
+
+// listenTo begins to judge the silence of a connection's other end. What QUIC knows of the round trip is there from the handshake on.
+func listenTo(conn network.Conn) silence {
+	var s silence
+	s.start(time.Now())
+	var c *quic.Conn
+	if conn.As(&c) {
+		stats := c.ConnectionStats()
+		s.seed(stats.SmoothedRTT, stats.MeanDeviation)
+	}
+	return s
 }
 
 // pause waits, and reports whether to go on.
