@@ -30,8 +30,8 @@ type proof struct {
 }
 
 // demand lets every connection to p that has been silent for longer than a live peer would be prove itself, and closes those that do
-// not: libp2p may choose any of them for the next stream. Callers at the same time share the wait, which is a round trip, or the
-// deadline of beats. The error is that of ctx.
+// not: libp2p may choose any of them for the next stream. Callers at the same time share the wait, which is a round trip, or
+// silenceFirst and what a far peer takes longer. The error is that of ctx.
 func (d *proofs) demand(ctx context.Context, p peer.ID) error {
 	var waits []<-chan struct{}
 	for _, c := range d.h.raw.Network().ConnsToPeer(p) {
@@ -71,6 +71,8 @@ func (d *proofs) start(c network.Conn) <-chan struct{} {
 	if !d.h.enter() {
 		return nil
 	}
+	// How busy the other end is cannot be known after a rest, and to lose a connection that lives is worse than to wait.
+	s.least = silenceFirst
 	pr.done = make(chan struct{})
 	go d.run(c, pr, s)
 	return pr.done

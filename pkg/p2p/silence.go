@@ -46,6 +46,7 @@ type silence struct {
 
 	known      bool // mean and deviation are: from the transport, until there is a sample
 	sampled    bool
+	least      time.Duration // of the deadline, whatever was measured
 	mean, dev  time.Duration
 	worst      time.Duration // greatest round trip since turned
 	worstOld   time.Duration // and in the worstFor before
@@ -120,7 +121,7 @@ func (s *silence) deadline() time.Duration {
 	if !s.known {
 		return silenceFirst
 	}
-	return min(max(s.mean+max(4*s.dev, silenceLeast), 2*max(s.worst, s.worstOld)), silenceMost)
+	return min(max(s.least, s.mean+max(4*s.dev, silenceLeast), 2*max(s.worst, s.worstOld)), silenceMost)
 }
 
 // answer takes a beat that came back. A number that is not out changes nothing.
