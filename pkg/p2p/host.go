@@ -30,6 +30,7 @@ type Host struct {
 	admission *admission
 	sessions  *sessionTable
 	watches   watches
+	proofs    proofs
 	leaveBy   atomic.Pointer[time.Time] // set by Leave
 	ctx       context.Context           //nolint:containedctx // ends with Close; parent of every handler's context
 	cancel    context.CancelFunc
@@ -64,8 +65,10 @@ func NewHost(cfg Config) (*Host, error) {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.sessions = newSessionTable()
 	h.watches.m = make(map[network.Conn]*watch)
+	h.proofs.h, h.proofs.m = h, make(map[network.Conn]*proof)
 	h.admission = newAdmission(h)
 	raw.Network().Notify(h.admission)
+	raw.Network().Notify(&h.proofs)
 	raw.SetStreamHandler(AdmitProtocol, h.admission.serve)
 	h.handle(BeatProtocol, beatLimits, func(_ context.Context, s *Stream) { answerBeats(s) })
 	if !cfg.DialOnly {

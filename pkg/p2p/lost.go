@@ -71,26 +71,32 @@ const connSilent network.ConnErrorCode = 0x5301
 
 // loss returns what err, of a stream on c, says about the peer: nil while the connection lives.
 func loss(c network.Conn, err error) *LostError {
-	e := &LostError{Peer: c.RemotePeer(), Err: err}
+	cause := broke(err)
+	if cause == "" && c.IsClosed() && !errors.As(err, new(*network.ConnError)) && !errors.As(err, new(*network.StreamError)) {
+		cause = CauseGone
+	}
+	if cause == "" {
+		return nil
+	}
+	return &LostError{Peer: c.RemotePeer(), Cause: cause, Err: err}
+}
+
+// broke returns how the connection broke of which err tells; "" if it tells of no such thing. A connection that was refused did not
+// break: classify has words for that.
+func broke(err error) LossCause {
 	var closed *network.ConnError
 	switch {
 	case errors.As(err, &closed):
 		switch {
 		case !closed.Remote, closed.ErrorCode == connSilent, closed.ErrorCode == network.ConnGarbageCollected:
-			e.Cause = CauseLink
+			return CauseLink
 		case closed.ErrorCode == network.ConnNoError, closed.ErrorCode == network.ConnShutdown:
-			e.Cause = CauseGone
-		default:
-			return nil // a refusal, which classify has words for
+			return CauseGone
 		}
 	case errors.As(err, new(*quic.StatelessResetError)):
-		e.Cause = CauseGone
+		return CauseGone
 	case errors.As(err, new(*quic.IdleTimeoutError)):
-		e.Cause = CauseSilent
-	case c.IsClosed() && !errors.As(err, new(*network.StreamError)):
-		e.Cause = CauseGone
-	default:
-		return nil
+		return CauseSilent
 	}
-	return e
+	return ""
 }

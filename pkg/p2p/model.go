@@ -16,17 +16,17 @@ import (
 
 // FetchManifest gets the manifest of a model from a node that serves it and checks it against the model ID.
 func (h *Host) FetchManifest(ctx context.Context, p peer.ID, id protocol.ModelID) ([]byte, error) {
-	s, stop, err := h.open(ctx, peer.AddrInfo{ID: p}, ModelProtocol, chunkLimits)
+	var manifest []byte
+	err := h.ask(ctx, peer.AddrInfo{ID: p}, &question{
+		op: fmt.Sprintf("fetch the manifest of model %s from", id.Short()), id: ModelProtocol, limits: chunkLimits,
+		run: func(_ context.Context, s *Stream) (err error) {
+			manifest, err = fetchManifest(s, id)
+			return err
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer stop()
-	manifest, err := fetchManifest(s, id)
-	if err != nil {
-		s.Reset(network.StreamNoError)
-		return nil, typed(fmt.Sprintf("fetch the manifest of model %s from", id.Short()), p, err)
-	}
-	s.Close()
 	return manifest, nil
 }
 

@@ -37,19 +37,23 @@ func (ss *session) pull(ctx context.Context, source *protocol.Hop, kept uint32) 
 	if err != nil {
 		return err
 	}
-	s, stop, err := ss.h.open(ctx, pi, MoveProtocol, moveLimits)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	defer ss.h.join(s)()
-	defer s.Reset(network.StreamNoError)
 	f := &protocol.Export{Session: ss.open.Session, Layers: source.Layers, Numerics: ss.open.Numerics, Position: kept, End: ss.open.Rows}
+	return ss.h.ask(ctx, pi, &question{
+		op: "take rows over from", id: MoveProtocol, limits: moveLimits,
+		run: func(ctx context.Context, s *Stream) error {
+			defer ss.h.join(s)()
+			return ss.importRows(ctx, s, f)
+		},
+	})
+}
+
+// importRows asks for the rows of f, and takes them as they come.
+func (ss *session) importRows(ctx context.Context, s *Stream, f *protocol.Export) error {
 	if err := s.WriteFrame(f); err != nil {
 		return err
 	}
 	var part protocol.KVRows
-	for at := kept; at < f.End; at += part.Rows {
+	for at := f.Position; at < f.End; at += part.Rows {
 		if err := expect(s, &part); err != nil {
 			return err
 		}

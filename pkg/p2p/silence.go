@@ -14,7 +14,7 @@ const (
 	silenceLeast = 650 * time.Millisecond
 	// silenceMost keeps a peer that was slow once from being trusted for long when it dies.
 	silenceMost = 5 * time.Second
-	// silenceFirst is the deadline until the first answer, while the round-trip time is not known.
+	// silenceFirst is the deadline while nothing is known of the round-trip time.
 	silenceFirst = 1500 * time.Millisecond
 
 	// attention is what counts at the most between two looks at the clock.
@@ -44,7 +44,9 @@ type silence struct {
 	next uint64        // number of the next beat
 	due  time.Duration // clock at which it is to be sent
 
-	sampled    bool // mean, deviation and worst are known
+	known      bool // mean and deviation are: from the transport, until there is a sample
+	sampled    bool
+	least      time.Duration // of the deadline, whatever was measured
 	mean, dev  time.Duration
 	worst      time.Duration // greatest round trip since turned
 	worstOld   time.Duration // and in the worstFor before
@@ -59,6 +61,14 @@ type sentBeat struct {
 // start begins the watch: the first beat is due.
 func (s *silence) start(now time.Time) {
 	*s = silence{now: now, heard: now, next: 1}
+}
+
+// seed tells the round-trip time and its mean deviation as the transport has measured them. They stand in for the answers to beats until
+// the first has come; a time that is not positive says nothing.
+func (s *silence) seed(mean, dev time.Duration) {
+	if !s.sampled && mean > 0 {
+		s.known, s.mean, s.dev = true, mean, max(dev, 0)
+	}
 }
 
 // attend lets the clock follow now.
@@ -108,10 +118,10 @@ func (s *silence) expires() time.Duration {
 
 // deadline is how long an answer may take.
 func (s *silence) deadline() time.Duration {
-	if !s.sampled {
+	if !s.known {
 		return silenceFirst
 	}
-	return min(max(s.mean+max(4*s.dev, silenceLeast), 2*max(s.worst, s.worstOld)), silenceMost)
+	return min(max(s.least, s.mean+max(4*s.dev, silenceLeast), 2*max(s.worst, s.worstOld)), silenceMost)
 }
 
 // answer takes a beat that came back. A number that is not out changes nothing.
@@ -148,7 +158,7 @@ func (s *silence) sample(rtt time.Duration) {
 	}
 	s.worst = max(s.worst, rtt)
 	if !s.sampled {
-		s.sampled, s.mean, s.dev = true, rtt, rtt/2
+		s.known, s.sampled, s.mean, s.dev = true, true, rtt, rtt/2
 		return
 	}
 	s.dev += ((rtt - s.mean).Abs() - s.dev) / 4

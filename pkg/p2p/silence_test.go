@@ -129,6 +129,9 @@ func (w *watched) command(t *testing.T, d *datadriven.TestData) string {
 	p := conduct{hears: d.HasArg("packets"), late: duration("late"), asleep: d.Cmd == "we-sleep"}
 	rtt := duration("rtt")
 	switch d.Cmd {
+	case "transport": // tells its round trip
+		w.seed(rtt, duration("dev"))
+		return w.state()
 	case "answers": // the peer answers
 		p.rtt = func() time.Duration { return rtt }
 	case "dead": // it does not

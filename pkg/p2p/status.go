@@ -16,30 +16,28 @@ import (
 
 // Status asks a node what it serves, and returns the round-trip time of the question.
 func (h *Host) Status(ctx context.Context, pi peer.AddrInfo) (*protocol.Status, time.Duration, error) {
-	if err := h.Connect(ctx, pi); err != nil {
-		return nil, 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	s, stop, err := h.open(ctx, pi, StatusProtocol, controlLimits)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer stop()
-	start := time.Now()
 	var st protocol.Status
-	if err = s.WriteFrame(&protocol.StatusRequest{}); err == nil {
-		err = expect(s, &st)
-	}
-	rtt := time.Since(start)
-	if err == nil && st.Peer != pi.ID.String() {
-		err = errors.New("the status names another peer")
-	}
+	var rtt time.Duration
+	err := h.ask(ctx, pi, &question{
+		op: "ask the status of", id: StatusProtocol, limits: controlLimits, within: requestTimeout,
+		run: func(_ context.Context, s *Stream) error {
+			start := time.Now()
+			if err := s.WriteFrame(&protocol.StatusRequest{}); err != nil {
+				return err
+			}
+			if err := expect(s, &st); err != nil {
+				return err
+			}
+			rtt = time.Since(start)
+			if st.Peer != pi.ID.String() {
+				return errors.New("the status names another peer")
+			}
+			return nil
+		},
+	})
 	if err != nil {
-		s.Reset(network.StreamNoError)
-		return nil, 0, typed("ask the status of", pi.ID, err)
+		return nil, 0, err
 	}
-	s.Close()
 	return &st, rtt, nil
 }
 

@@ -42,6 +42,7 @@ type Stream struct {
 	br     *bufio.Reader
 	body   frameBuffer // of the frame last read
 	held   int         // bytes reserved with the resource manager for body
+	came   bool        // something was read
 	watch  *watch      // of the peer, while the stream carries a session; else nil. Set by Host.join
 
 	wmu sync.Mutex // guards w
@@ -94,6 +95,7 @@ func (s *Stream) Next() (protocol.Type, []byte, error) {
 		}
 		return 0, nil, s.fail("read", err)
 	}
+	s.came = true
 	body, err := s.readBody()
 	if err != nil {
 		return 0, nil, s.fail("read", err)

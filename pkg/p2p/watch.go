@@ -64,6 +64,13 @@ func (h *Host) join(s *Stream) (leave func()) {
 	}
 }
 
+// has reports whether the peer is watched on c.
+func (ws *watches) has(c network.Conn) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return ws.m[c] != nil
+}
+
 // idle ends the watch if no stream needs it any more.
 func (w *watch) idle(now time.Time) bool {
 	w.h.watches.mu.Lock()
@@ -93,13 +100,12 @@ var errSilent = errors.New("silent")
 // run watches until the peer is lost, the connection ends or nobody needs it.
 func (w *watch) run() {
 	defer w.h.exit()
-	var s silence
-	s.start(time.Now())
+	s := listenTo(w.conn)
 	defer func() {
 		w.h.cfg.Log.Debug("peer no longer watched", zap.Stringer("peer", w.conn.RemotePeer()), zap.Duration("mean", s.mean), zap.Duration("worst", max(s.worst, s.worstOld)))
 	}()
 	for {
-		err := w.exchange(&s)
+		err := w.exchange(&s, w.idle)
 		switch {
 		case errors.Is(err, errSilent):
 			w.lose(time.Since(s.heard))
@@ -107,7 +113,7 @@ func (w *watch) run() {
 		case err == nil || w.h.ctx.Err() != nil:
 			w.remove()
 			return
-		case w.conn.IsClosed():
+		case w.conn.IsClosed(), broke(err) != "":
 			w.gone(err)
 			return
 		case errors.As(err, new(multistream.ErrNotSupported[libp2pproto.ID])):
@@ -126,6 +132,18 @@ func (w *watch) run() {
 	}
 }
 
+// listenTo begins to judge the silence of a connection's other end. What QUIC knows of the round trip is there from the handshake on.
+func listenTo(conn network.Conn) silence {
+	var s silence
+	s.start(time.Now())
+	var c *quic.Conn
+	if conn.As(&c) {
+		stats := c.ConnectionStats()
+		s.seed(stats.SmoothedRTT, stats.MeanDeviation)
+	}
+	return s
+}
+
 // pause waits, and reports whether to go on.
 func (w *watch) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
@@ -138,8 +156,8 @@ func (w *watch) pause(d time.Duration) bool {
 	}
 }
 
-// exchange runs one beat stream. It returns nil when nobody needs it any more, errSilent, or why the stream broke.
-func (w *watch) exchange(s *silence) error {
+// exchange runs one beat stream. It returns nil when enough says so, errSilent, or why the stream broke.
+func (w *watch) exchange(s *silence, enough func(now time.Time) bool) error {
 	ctx, cancel := context.WithCancel(w.h.ctx)
 	defer cancel()
 	stream, err := w.openBeats(ctx)
@@ -154,9 +172,11 @@ func (w *watch) exchange(s *silence) error {
 	}()
 
 	beats, answers, broken := make(chan uint64, 1), make(chan uint64), make(chan error, 2)
+	negotiated := make(chan struct{})
 	running.Go(func() {
 		err := multistream.SelectProtoOrFail(BeatProtocol, stream.ns)
 		if err == nil {
+			close(negotiated)
 			running.Go(func() { broken <- sendBeats(ctx, stream, beats) })
 			err = receiveBeats(ctx, stream, answers)
 		}
@@ -167,6 +187,9 @@ func (w *watch) exchange(s *silence) error {
 	for seen := w.packets(); ; {
 		select {
 		case <-timer.C:
+		case <-negotiated:
+			negotiated = nil // once
+			s.hear(time.Now())
 		case n := <-answers:
 			s.answer(time.Now(), n)
 		case err := <-broken:
@@ -182,7 +205,7 @@ func (w *watch) exchange(s *silence) error {
 		switch {
 		case silent:
 			return errSilent
-		case w.idle(now):
+		case enough(now):
 			return nil
 		case beat > 0:
 			select {

@@ -64,6 +64,7 @@ func build(dir string) error {
 // commands are what scripts have beside testscript's own.
 var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"await":  cmdAwait,
+	"busy":   cmdBusy,
 	"ends":   cmdEnds,
 	"exits":  cmdExits,
 	"json":   cmdJSON,

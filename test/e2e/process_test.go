@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -196,6 +197,32 @@ func (p *process) ready(ts *testscript.TestScript) {
 		return health.Run() == nil, nil
 	})
 }
+
+// busy VAR OTHER NAME NAME
+// It waits until one of two nodes has a session, and names it in the first variable, the other node in the second.
+func cmdBusy(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 4, "busy VAR OTHER NAME NAME")
+	names := args[2:]
+	poll(ts, "one of the nodes "+strings.Join(names, ", ")+" has a session", patience, func() (bool, error) {
+		for i, name := range names {
+			health := exec.Command(filepath.Join(programs, "shardnode"), "health", "--json", "--data-dir", dataDir(ts, name))
+			health.Env = environment(ts)
+			out, err := health.Output()
+			if err != nil {
+				return false, fmt.Errorf("health of %s: %w", name, err)
+			}
+			if sessions.Match(out) {
+				ts.Setenv(args[0], name)
+				ts.Setenv(args[1], names[1-i])
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+}
+
+// sessions is what the health of a node with sessions says.
+var sessions = regexp.MustCompile(`"sessions":[1-9]`)
 
 // signal NAME SIGNAL
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
