@@ -99,7 +99,7 @@ func relayed(t *testing.T, maxTokens uint32) (*tap, *pipeline.PipelineState) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &tap{Dialer: dialer{c, target}, frames: map[int][]*protocol.IntermediateResult{}}
+	d := &tap{Dialer: newDialer(c, target), frames: map[int][]*protocol.IntermediateResult{}}
 	state, err := pipeline.Generate(t.Context(), d, pipeline.Config{
 		Session: protocol.SessionID{1}, Model: target.Model, Numerics: target.Numerics, Wire: target.Wire, Path: protocol.PathRelay,
 		Route: target.Hops, Context: target.Context, End: m.Tokenizer.IsEnd,

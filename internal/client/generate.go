@@ -80,7 +80,8 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 			obs.Text(s)
 		}
 	}
-	state, err := pipeline.Generate(ctx, dialer{c, t}, pipeline.Config{
+	d := newDialer(c, t)
+	state, err := pipeline.Generate(ctx, d, pipeline.Config{
 		Session: session, Model: t.Model, Numerics: t.Numerics, Wire: t.Wire, Path: req.Path, Route: t.Hops, Context: t.Context,
 		ChunkRows: req.ChunkRows, StepTimeout: req.StepTimeout, Logits: req.Logits, End: m.Tokenizer.IsEnd,
 		Recover: !req.FailFast, RecoverTimeout: req.RecoverTimeout,
@@ -94,7 +95,7 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	if state == nil {
 		return nil, err
 	}
-	c.noteEnd(state, err)
+	d.noteEnd(state, err)
 	text.finish()
 	show()
 	r.Text, r.Tokens, r.Report = text.text.String(), state.Generated(), state.Report()

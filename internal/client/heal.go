@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -19,9 +20,37 @@ import (
 type dialer struct {
 	c      *Client
 	target *Target
+
+	mu   sync.Mutex           // guards uses
+	uses map[string]time.Time // since when the generation uses a peer; no longer from its loss on
 }
 
-func (d dialer) OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Open) (pipeline.Stream, *protocol.Opened, error) {
+func newDialer(c *Client, t *Target) *dialer {
+	return &dialer{c: c, target: t, uses: map[string]time.Time{}}
+}
+
+// use remembers since when a peer is used.
+func (d *dialer) use(peer string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.uses[peer].IsZero() {
+		d.uses[peer] = time.Now()
+	}
+}
+
+// note tells how the use of a peer ended, once.
+func (d *dialer) note(peer string, o placement.Outcome) {
+	d.mu.Lock()
+	began, used := d.uses[peer]
+	delete(d.uses, peer)
+	d.mu.Unlock()
+	if used {
+		d.c.note(peer, o, began)
+	}
+}
+
+func (d *dialer) OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Open) (pipeline.Stream, *protocol.Opened, error) {
+	d.use(hop.Peer)
 	s, err := d.c.host.OpenHop(ctx, hop, open)
 	if err != nil {
 		return nil, nil, err
@@ -30,7 +59,7 @@ func (d dialer) OpenHop(ctx context.Context, hop protocol.Hop, open *protocol.Op
 	return s, &opened, nil
 }
 
-func (d dialer) Probe(ctx context.Context, hop protocol.Hop) error {
+func (d *dialer) Probe(ctx context.Context, hop protocol.Hop) error {
 	id, err := peer.Decode(hop.Peer)
 	if err != nil {
 		return err
@@ -43,7 +72,7 @@ func (d dialer) Probe(ctx context.Context, hop protocol.Hop) error {
 // old, since a generation looks at nobody while all goes well.
 const placeGrace = time.Second
 
-func (d dialer) Place(ctx context.Context, r pipeline.Repair, waiting func(error)) ([]protocol.Hop, error) {
+func (d *dialer) Place(ctx context.Context, r pipeline.Repair, waiting func(error)) ([]protocol.Hop, error) {
 	lost := make([]int, len(r.Lost))
 	opt := placement.Options{Positions: r.Positions, Exclude: map[string]bool{}}
 	for i, l := range r.Lost {
@@ -52,7 +81,7 @@ func (d dialer) Place(ctx context.Context, r pipeline.Repair, waiting func(error
 			opt.Exclude[r.Route[l.Hop].Peer] = true
 			continue
 		}
-		d.c.note(r.Route[l.Hop].Peer, outcome(l.Err))
+		d.note(r.Route[l.Hop].Peer, outcome(l.Err))
 	}
 	var route []protocol.Hop
 	var lack error
@@ -79,11 +108,11 @@ func (d dialer) Place(ctx context.Context, r pipeline.Repair, waiting func(error
 	return route, err
 }
 
-// note remembers how a node behaved.
-func (c *Client) note(peer string, o placement.Outcome) {
+// note remembers how a node behaved in a use of it.
+func (c *Client) note(peer string, o placement.Outcome, began time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.history.Note(time.Now(), peer, o)
+	c.history.Note(time.Now(), peer, o, began)
 }
 
 // judge sets the standing of candidates by what is remembered.
@@ -93,16 +122,16 @@ func (c *Client) judge(cands []placement.Candidate) {
 	c.history.Judge(time.Now(), cands)
 }
 
-// noteEnd remembers what a generation's end says of its nodes.
-func (c *Client) noteEnd(state *pipeline.PipelineState, err error) {
+// noteEnd remembers what the generation's end says of its nodes.
+func (d *dialer) noteEnd(state *pipeline.PipelineState, err error) {
 	var failed *pipeline.FailedError
 	switch {
 	case err == nil:
 		for _, h := range state.Route() {
-			c.note(h.Peer, placement.OutcomeOK)
+			d.note(h.Peer, placement.OutcomeOK)
 		}
 	case errors.As(err, &failed) && failed.Hop != nil:
-		c.note(failed.Hop.Peer, outcome(failed.Err))
+		d.note(failed.Hop.Peer, outcome(failed.Err))
 	}
 }
 

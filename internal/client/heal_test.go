@@ -234,3 +234,41 @@ func TestBusyReplica(t *testing.T) {
 		}
 	}
 }
+
+// The death of a node that many generations use is noted once, though each finds out, and one of them looks for replacements twice.
+func TestOneDeathIsNotedOnce(t *testing.T) {
+	t.Parallel()
+	const peer = "12D3KooW"
+	c := new(Client)
+	standing := func() (placement.Standing, time.Duration) {
+		cands := []placement.Candidate{{Peer: peer, Asked: time.Now().Add(time.Hour)}} // it answers again
+		c.judge(cands)
+		return cands[0].Standing, time.Until(cands[0].Until)
+	}
+	var generations []*dialer
+	for range 8 {
+		d := newDialer(c, nil)
+		d.use(peer)
+		d.use(peer) // the next epoch
+		generations = append(generations, d)
+	}
+	for _, d := range generations {
+		d.note(peer, placement.OutcomeFailed)
+		d.note(peer, placement.OutcomeFailed)
+	}
+	// After a first failure it is a stopgap for 15 s, after a second it would not be tried now.
+	if s, left := standing(); s != placement.StandingDoubtful || left > 15*time.Second {
+		t.Errorf("standing %d for %v, want that of a node that failed once", s, left)
+	}
+	again := newDialer(c, nil)
+	again.use(peer)
+	again.note(peer, placement.OutcomeFailed)
+	if s, left := standing(); s != placement.StandingCooldown && left < 20*time.Second {
+		t.Errorf("standing %d, want that of a node that failed when it was tried again", s)
+	}
+	again.use(peer)
+	again.note(peer, placement.OutcomeOK)
+	if s, _ := standing(); s != placement.StandingOK {
+		t.Errorf("standing %d of a node that served", s)
+	}
+}

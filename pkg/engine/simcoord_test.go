@@ -274,7 +274,7 @@ func (c *simCoordinator) place(e pipeline.EffectPlace) {
 		if errors.Is(l.Err, &protocol.Error{Code: protocol.CodeBusy}) || errors.Is(l.Err, &protocol.Error{Code: protocol.CodeDraining}) {
 			outcome = placement.OutcomeBusy
 		}
-		c.history.Note(now, peer, outcome)
+		c.history.Note(now, peer, outcome, now)
 	}
 	var look func()
 	said := ""

@@ -62,8 +62,10 @@ type record struct {
 	failures int       // in a row
 }
 
-// Note records an outcome.
-func (h *History) Note(now time.Time, peer string, o Outcome) {
+// Note records how an attempt to use a peer ended that began at a time, when its session was opened there for the first time. Attempts
+// that had begun before a failure that is known, and fail as well, tell of the same one: a node that dies takes many sessions along, and
+// is not worse than one that took a single one.
+func (h *History) Note(now time.Time, peer string, o Outcome, began time.Time) {
 	if o == OutcomeOK {
 		delete(h.peers, peer)
 		return
@@ -71,7 +73,11 @@ func (h *History) Note(now time.Time, peer string, o Outcome) {
 	if h.peers == nil {
 		h.peers = map[string]record{}
 	}
-	r := record{outcome: o, at: now, failures: h.peers[peer].failures}
+	old := h.peers[peer]
+	if o == OutcomeFailed && old.outcome == OutcomeFailed && !began.After(old.at) {
+		return
+	}
+	r := record{outcome: o, at: now, failures: old.failures}
 	switch o {
 	case OutcomeBusy:
 		r.until = now.Add(busyTime)

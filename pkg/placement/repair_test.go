@@ -129,7 +129,7 @@ func onePerHop(cands []Candidate, route []protocol.Hop, lost []int, exclude map[
 
 // TestHistory walks testdata/history.
 //
-//	note PEER OUTCOME [at=5s]
+//	note PEER OUTCOME [at=5s] [began=4s]   began at the same time where nothing is said
 //	standing PEER [at=5s] [answered=4s]   when its status was asked for
 func TestHistory(t *testing.T) {
 	t.Parallel()
@@ -153,7 +153,12 @@ func TestHistory(t *testing.T) {
 			case "note":
 				for o := OutcomeOK; o <= OutcomeUnfit; o++ {
 					if d.HasArg(o.String()) {
-						h.Note(at(d, "at"), peer, o)
+						now := at(d, "at")
+						began := now
+						if d.HasArg("began") {
+							began = at(d, "began")
+						}
+						h.Note(now, peer, o, began)
 						return ""
 					}
 				}
@@ -177,9 +182,9 @@ func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
 	var h History
 	now := time.Unix(0, 0)
-	h.Note(now, "banned", OutcomeUnfit)
+	h.Note(now, "banned", OutcomeUnfit, now)
 	for i := range 3 * maxHistory {
-		h.Note(now.Add(time.Duration(i)), fmt.Sprint(i), OutcomeFailed)
+		h.Note(now.Add(time.Duration(i)), fmt.Sprint(i), OutcomeFailed, now)
 	}
 	if len(h.peers) != maxHistory {
 		t.Errorf("%d peers remembered, want %d", len(h.peers), maxHistory)
