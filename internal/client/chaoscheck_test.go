@@ -180,6 +180,8 @@ func (g *chaosGeneration) verdict(p *chaosPlan) string {
 		return fmt.Sprintf("%d tokens, want %d", len(g.r.Tokens), len(g.tokens))
 	case g.err == nil && g.rows != len(g.logits):
 		return fmt.Sprintf("logits of %d rows, want %d", g.rows, len(g.logits))
+	case p.calm && len(g.r.Report.Recoveries) > 0:
+		return fmt.Sprintf("interrupted by nothing but frames that came again: %+v", g.r.Report.Recoveries[0])
 	case g.err == nil, !g.client.died.IsZero() && errors.Is(g.err, context.Canceled):
 		return ""
 	}

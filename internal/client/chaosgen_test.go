@@ -28,6 +28,7 @@ type chaosPlan struct {
 	faults   []chaosFault        // by time
 	doomed   protocol.LayerRange // layers all of whose nodes are killed for good; empty: none
 	rough    bool                // packets are lost or delayed at times
+	calm     bool                // nothing goes wrong, but that frames come again
 }
 
 // chaosSpec is a node.
@@ -168,6 +169,12 @@ func (p *chaosPlan) drawRequests(r chaosRand) {
 // later, unless it is doomed.
 func (p *chaosPlan) drawFaults(r chaosRand) {
 	add := func(f chaosFault) { p.faults = append(p.faults, f) }
+	if p.calm = r.IntN(10) == 0; p.calm {
+		for i := range p.ranges {
+			add(chaosFault{kind: chaosReplay, a: i})
+		}
+		return
+	}
 	if r.IntN(12) == 0 {
 		p.doom(r)
 	}
