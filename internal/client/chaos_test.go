@@ -46,10 +46,10 @@ func TestChaos(t *testing.T) {
 		return
 	}
 	t.Logf("%d schedules from seed %d on", schedules, first)
-	runChaos(t, first, false) // so that what is made once is there
-	before := takeFootprint()
 	var mu sync.Mutex
 	var total chaosTotals
+	t.Run(strconv.FormatUint(first, 10), func(t *testing.T) { total = runChaos(t, first, false) }) // alone, so that what is made once is there
+	before := takeFootprint()
 	t.Run("seeds", func(t *testing.T) {
 		for i := range schedules - 1 {
 			seed := first + 1 + uint64(i)

@@ -240,8 +240,8 @@ func streams(h *p2p.Host, peer string, ids ...libp2pproto.ID) []libp2pproto.ID {
 	return list
 }
 
-// chaosGoroutines lists our goroutines of this bubble that are not in the list of those that are always there.
-func chaosGoroutines(always ...string) []string {
+// chaosGoroutines lists the stacks of this bubble's other goroutines that are wanted.
+func chaosGoroutines(wanted func(stack string) bool) []string {
 	buf := make([]byte, 1<<20)
 	for {
 		if n := runtime.Stack(buf, true); n < len(buf) {
@@ -253,16 +253,26 @@ func chaosGoroutines(always ...string) []string {
 	all := strings.Split(string(buf), "\n\n")
 	bubble := bubbleOf.FindString(all[0])
 	var list []string
-	for _, g := range all[1:] {
-		header, _, _ := strings.Cut(g, "\n")
-		if !strings.Contains(header, bubble) {
-			continue
-		}
-		if !slices.ContainsFunc(always, func(name string) bool { return strings.Contains(g, name) }) {
-			list = append(list, g)
+	for _, stack := range all[1:] {
+		header, _, _ := strings.Cut(stack, "\n")
+		if strings.Contains(header, bubble) && wanted(stack) {
+			list = append(list, stack)
 		}
 	}
 	return list
 }
 
 var bubbleOf = regexp.MustCompile(`synctest bubble \d+\]`)
+
+// ofSessions reports whether a goroutine serves a session or a generation, or watches a peer for one.
+func ofSessions(stack string) bool {
+	return slices.ContainsFunc([]string{
+		"pkg/engine.(*Session)", "pkg/p2p.(*session)", "pkg/p2p.(*watch)", "pkg/p2p.(*Host).serveSession", "pkg/p2p.(*Host).serveLink",
+		"pkg/p2p.(*Host).serveMove", "pkg/p2p.answerBeats", "pkg/pipeline.",
+	}, func(name string) bool { return strings.Contains(stack, "shardnode/shardnode/"+name) })
+}
+
+// notOfTest reports whether a goroutine is not the test's own.
+func notOfTest(stack string) bool {
+	return !strings.Contains(stack, "testing/synctest.Test(") && !strings.Contains(stack, "testing/synctest.testingSynctestTest")
+}

@@ -134,8 +134,12 @@ func (p *chaosPlan) drawNodes(r chaosRand) {
 		from := r.IntN(chaosLayers)
 		return protocol.LayerRange{From: from, To: from + 1 + r.IntN(chaosLayers-from)}
 	}
-	if r.IntN(3) == 0 {
+	switch r.IntN(4) {
+	case 0:
 		add(some())
+	case 1:
+		i := r.IntN(p.ranges - 1) // two neighbours' layers: it takes the place of both
+		add(protocol.LayerRange{From: p.nodes[i].layers.From, To: p.nodes[i+1].layers.To})
 	}
 	if r.IntN(4) == 0 {
 		p.late = 1
@@ -196,6 +200,11 @@ func (p *chaosPlan) drawFaults(r chaosRand) {
 		if r.IntN(4) == 0 {
 			add(chaosFault{kind: chaosReplay, a: i})
 		}
+	}
+	if r.IntN(4) == 0 {
+		i, at, lasts := r.IntN(p.ranges-1), r.between(0, 2*time.Second), r.between(time.Second, 4*time.Second)
+		add(chaosFault{kind: chaosKill, at: at, lasts: lasts, a: i})
+		add(chaosFault{kind: chaosKill, at: at, lasts: lasts, a: i + 1})
 	}
 	kinds := []chaosKind{chaosKill, chaosKill, chaosKill, chaosFreeze, chaosFreeze, chaosCut, chaosPart, chaosHalf, chaosHalf, chaosDrain, chaosDrain}
 	for range 1 + r.IntN(5) {

@@ -82,7 +82,7 @@ func (s *chaosSwarm) settle() {
 			s.t.Errorf("seed %d: host %d is left with %s", s.plan.seed, n.index, left)
 		}
 	}
-	time.Sleep(watchLinger)
+	time.Sleep(linger)
 	for _, n := range s.nodes {
 		if l := n.process(); l != nil {
 			if left := streams(l.node.Host(), "", p2p.BeatProtocol, p2p.LinkProtocol); len(left) > 0 {
@@ -90,10 +90,13 @@ func (s *chaosSwarm) settle() {
 			}
 		}
 	}
+	for _, stack := range chaosGoroutines(ofSessions) {
+		s.t.Errorf("seed %d: a goroutine is left:\n%s", s.plan.seed, stack)
+	}
 }
 
-// watchLinger is how long package p2p watches a peer after its last session, and a beat.
-const watchLinger = 10*time.Second + 500*time.Millisecond
+// linger is how long package p2p watches a peer after its last session, and a beat.
+const linger = 10*time.Second + 500*time.Millisecond
 
 // stop ends everything, and checks that it has an end.
 func (s *chaosSwarm) stop() {
@@ -120,7 +123,7 @@ func (s *chaosSwarm) stop() {
 	}
 	s.net.Close()
 	time.Sleep(time.Minute) // timers that are left
-	for _, g := range chaosGoroutines("testing/synctest.Test(", "testing/synctest.testingSynctestTest") {
+	for _, g := range chaosGoroutines(notOfTest) {
 		s.t.Errorf("seed %d: a goroutine is left:\n%s", s.plan.seed, g)
 	}
 }
