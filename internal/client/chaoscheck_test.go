@@ -268,7 +268,7 @@ var bubbleOf = regexp.MustCompile(`synctest bubble \d+\]`)
 func ofSessions(stack string) bool {
 	return slices.ContainsFunc([]string{
 		"pkg/engine.(*Session)", "pkg/p2p.(*session)", "pkg/p2p.(*watch)", "pkg/p2p.(*Host).serveSession", "pkg/p2p.(*Host).serveLink",
-		"pkg/p2p.(*Host).serveMove", "pkg/p2p.answerBeats", "pkg/pipeline.",
+		"pkg/p2p.(*Host).serveMove", "pkg/pipeline.",
 	}, func(name string) bool { return strings.Contains(stack, "shardnode/shardnode/"+name) })
 }
 
