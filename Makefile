@@ -14,7 +14,7 @@ SOAK     ?= 10m
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e soak chaos measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e simulate soak chaos measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,8 +63,12 @@ demo: build ## four nodes and a coordinator as plain processes on this machine
 e2e: ## the programs as users run them, end to end (part of test)
 	$(GO) test -count=1 ./test/e2e
 
-soak: ## 100,000 simulated schedules; then full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
+simulate: ## 200 schedules of real nodes and real QUIC on a simulated network where everything goes wrong (test has 30 of them)
+	SHARDNODE_SIM_SCHEDULES=200 $(GO) test -count=1 -timeout 30m -run TestChaos ./internal/client
+
+soak: ## 100,000 schedules of state machines, 1,000 of real nodes; then full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
 	SHARDNODE_SIM_SCHEDULES=100000 $(GO) test -count=1 -v -timeout 1h -run TestSimulation ./pkg/engine
+	SHARDNODE_SIM_SCHEDULES=1000 $(GO) test -count=1 -v -timeout 2h -run TestChaos ./internal/client
 	SHARDNODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run TestNoLossUnderLoad ./test/e2e
 
 chaos: build ## real processes, a replica for every range: kill, freeze, restart, drain, pull cables (as root) under load; prints a table
@@ -94,7 +98,7 @@ release: ## static binaries for all platforms, with checksums, into dist/
 ci-test:
 	@scripts/ci-test.sh
 
-ci: tidy-check notices-check generated lint vet-cross ci-test race exact fuzz-smoke demo testnet release ## everything CI runs
+ci: tidy-check notices-check generated lint vet-cross ci-test simulate race exact fuzz-smoke demo testnet release ## everything CI runs
 
 clean: ## remove what was built
 	rm -rf $(BIN) dist

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/pkg/gguf"
+	"github.com/shardnode/shardnode/pkg/p2p"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -57,8 +58,10 @@ type Config struct {
 	Progress func(done, total int64) // of loading; nil: silent
 	Log      *zap.Logger             // nil: silent
 
-	// For tests in virtual time: a simulated network, and compute that sleeps its cost. All nil: the real ones.
+	// For tests in virtual time: a simulated network, what peers are served in place of the node, and compute that sleeps its cost.
+	// All nil: the real ones.
 	HostOptions []libp2p.Option
+	Serve       func(p2p.Node) p2p.Node
 	StepCost    func(rows int) time.Duration
 	Sleep       func(ctx context.Context, d time.Duration)
 }

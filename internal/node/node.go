@@ -145,7 +145,11 @@ func (n *Node) Run(ctx context.Context) error {
 	engineDone := make(chan error, 1)
 	go func() { engineDone <- n.engine.Run(engineCtx) }()
 
-	n.host.Serve(served{n})
+	var service p2p.Node = served{n}
+	if n.cfg.Serve != nil {
+		service = n.cfg.Serve(service)
+	}
+	n.host.Serve(service)
 	group, groupCtx := errgroup.WithContext(serving)
 	advertising, silence := context.WithCancel(groupCtx)
 	defer silence()

@@ -120,20 +120,13 @@ func (n *Sim) blocks(from, to int) bool {
 	return n.blocked[[2]int{from, to}]
 }
 
-// Freeze stops host i's network (true), as a stopped process's: nothing is sent and nothing received, and all of it is when it goes on.
+// Freeze stops host i's network (true), as a stopped process's: nothing is sent and nothing received, and all of it, as far as it fits
+// into a socket's buffers, is when it goes on (false). Nobody waits for that: who held a lock would stop the bubble's clock.
 func (n *Sim) Freeze(i int, freeze bool) {
 	n.mu.Lock()
 	p := n.ports[i]
 	n.mu.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case freeze && p.thaw == nil:
-		p.thaw = make(chan struct{})
-	case !freeze && p.thaw != nil:
-		close(p.thaw)
-		p.thaw = nil
-	}
+	p.freeze(freeze)
 }
 
 // AwaitThaw returns when host i is not frozen, or done is closed.
@@ -215,7 +208,7 @@ func (n *Sim) quic(ip net.IP, p *port) libp2p.Option {
 			}
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			return &socket{SimConn: n.net.NewEndpoint(addr, n.link), port: p, loss: &n.loss, closed: make(chan struct{})}, nil
+			return p.socket(n.net.NewEndpoint(addr, n.link)), nil
 		}))
 }
 
@@ -224,64 +217,4 @@ type sourceIP net.IP
 
 func (ip sourceIP) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
 	return net.IP(ip), nil
-}
-
-// port is a host's place on the network.
-type port struct {
-	net  *Sim
-	host int
-	cut  atomic.Bool
-
-	mu   sync.Mutex    // guards thaw
-	thaw chan struct{} // closed when the host goes on; nil: it is not frozen
-}
-
-// await waits while the host is frozen.
-func (p *port) await(done <-chan struct{}) {
-	p.mu.Lock()
-	thaw := p.thaw
-	p.mu.Unlock()
-	if thaw == nil {
-		return
-	}
-	select {
-	case <-thaw:
-	case <-done:
-	}
-}
-
-// socket is an endpoint that can be cut off or frozen, and loses packets.
-type socket struct {
-	*simnet.SimConn
-	port   *port
-	loss   *atomic.Pointer[loss]
-	once   sync.Once // closes closed
-	closed chan struct{}
-}
-
-func (s *socket) WriteTo(p []byte, addr net.Addr) (int, error) {
-	s.port.await(s.closed)
-	if s.port.cut.Load() || s.loss.Load().drops() {
-		return len(p), nil
-	}
-	if to, ok := addr.(*net.UDPAddr); ok && len(to.IP.To4()) == 4 && s.port.net.blocks(s.port.host, int(to.IP.To4()[3])-1) {
-		return len(p), nil
-	}
-	return s.SimConn.WriteTo(p, addr)
-}
-
-func (s *socket) ReadFrom(p []byte) (int, net.Addr, error) {
-	for {
-		n, addr, err := s.SimConn.ReadFrom(p)
-		s.port.await(s.closed)
-		if err != nil || !s.port.cut.Load() {
-			return n, addr, err
-		}
-	}
-}
-
-// Close implements net.PacketConn.
-func (s *socket) Close() error {
-	s.once.Do(func() { close(s.closed) })
-	return s.SimConn.Close()
 }

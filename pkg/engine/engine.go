@@ -36,7 +36,7 @@ type Engine struct {
 	runnable []*Session // round robin: a session joins at the end; see [Session.schedule]
 	inputs   []*input   // free list, so that a step allocates nothing
 	tasks    []*task    // waiting for the step loop, in order
-	lent     *kv        // whose rows a task is copying; nil: none. See [Engine.giveBack]
+	lent     *kv        // which the step loop is using, for a step or a task; nil: none. See [Engine.giveBack]
 	kvUsed   int64      // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
 	buffers  buffers
 	keptUsed int64 // bytes of outputs kept. Invariant: 0 ≤ keptUsed ≤ cfg.ReplayBudget

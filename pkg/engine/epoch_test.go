@@ -188,6 +188,39 @@ func TestReplacedWhileRunning(t *testing.T) {
 	})
 }
 
+// A session that took the rows over from one whose step is still under way is closed before that step ends: the loop goes on to use
+// them, and frees them afterwards, once.
+func TestClosedWhileAStepOfTheOldEpochRuns(t *testing.T) {
+	t.Parallel()
+	for name, rs := range map[string][]protocol.LayerRange{"with outputs": ranges(2), "with a history": ranges()} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, virtual, func(t *testing.T, m *layers.Model, e *engine.Engine) {
+				o := openFrame(m, 1, protocol.F32, rs, 0, 30)
+				s, opened, err := e.Open(o, discard)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Submit(t.Context(), &protocol.Step{Session: o.Session, Tokens: prompt[:6]}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // the step is under way
+				o.Epoch = 1
+				if s, _, err = e.Open(o, discard); err != nil {
+					t.Fatal(err)
+				}
+				s.Close()
+				if st := e.Stats(); st.KVUsed != int64(opened.KVBytes) {
+					t.Errorf("%d bytes of KV memory while the step runs, want %d", st.KVUsed, opened.KVBytes)
+				}
+				time.Sleep(time.Second)
+				if st := e.Stats(); st.Sessions != 0 || st.KVUsed != 0 || st.KeptUsed != 0 {
+					t.Errorf("%+v are left", st)
+				}
+			})
+		})
+	}
+}
+
 // Closing or replacing a session while its truncate runs must not promise rows that are gone.
 func TestReplacedWhileTruncating(t *testing.T) {
 	t.Parallel()

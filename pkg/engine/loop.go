@@ -96,6 +96,7 @@ func (e *Engine) take(j *job) bool {
 		s.free = s.free[:len(s.free)-1]
 		j.out.cost = j.in.cost
 		s.running = true
+		e.lent = j.kv
 		<-s.slots
 		if j.in.kind != inputRows {
 			j.kv.keep(j.in.keep)
@@ -112,12 +113,10 @@ func (e *Engine) finish(j *job, err error) {
 	s, k := j.s, j.kv
 	s.running = false
 	s.active = e.cfg.Now()
-	switch k.owner {
-	case s:
+	if k.owner == s { // else it was closed, or another took the rows over, while the step ran
 		k.computed()
-	case nil:
-		e.release(k) // closed while the step ran
 	}
+	e.giveBack(k)
 	if j.in.kind == inputRows && !j.in.pass && err == nil {
 		e.stats.step(len(j.in.tokens), j.processing)
 	}

@@ -97,7 +97,7 @@ func (e *Engine) reserve(s *Session, o *protocol.Open) (rows, outputs uint32, er
 			rows, outputs = s.kv.rows, s.kv.outputs
 		} else {
 			var freed int64
-			if !old.running && old.kv != e.lent {
+			if old.kv != e.lent {
 				freed = old.kv.bytes
 			}
 			if s.kv, err = e.newKV(s, o, freed); err != nil {

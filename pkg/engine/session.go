@@ -188,7 +188,7 @@ func (s *Session) end(final *protocol.Error) {
 	s.moving = nil
 	if k := s.kv; k != nil {
 		s.kv, k.owner = nil, nil
-		if !s.running && k != e.lent {
+		if k != e.lent { // else the step loop frees it
 			e.release(k)
 		}
 	}

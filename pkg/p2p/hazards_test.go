@@ -221,3 +221,22 @@ func TestRestartedPeerIsLostAtOnce(t *testing.T) {
 	lost := lostPeer(t, err, node, p2p.CauseGone) // and not silent
 	t.Logf("noticed after %v: %v", time.Since(start), lost)
 }
+
+// A link whose session nobody opens, and that whoever began it has given up meanwhile, leaves no stream behind: it would count against
+// the peer's limit for as long as the connection lasts.
+func TestSimLinkGivenUpWhileItWaits(t *testing.T) {
+	simRoute(t, 1, func(t *testing.T, _ *testnet.Sim, r *route) {
+		s := openRaw(t, r.coordinator, r.hosts[0], p2p.LinkProtocol)
+		s.send(t, &protocol.Attach{Session: protocol.SessionID{1}, Epoch: 1, Index: 1})
+		time.Sleep(time.Second)
+		_ = s.Reset()
+		time.Sleep(10 * time.Second) // it waits for five
+		for _, c := range r.hosts[0].Libp2p().Network().Conns() {
+			for _, left := range c.GetStreams() {
+				if left.Protocol() == p2p.LinkProtocol {
+					t.Errorf("a stream of %s is left", left.Protocol())
+				}
+			}
+		}
+	})
+}

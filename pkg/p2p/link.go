@@ -124,15 +124,18 @@ func (h *Host) serveLink(s *Stream) {
 	if err != nil {
 		refusal := wireError(err)
 		refusal.Session, refusal.Epoch, refusal.Peer = a.Session, a.Epoch, h.ID().String()
-		if s.WriteFrame(&refusal) == nil {
-			s.Close()
+		if s.WriteFrame(&refusal) != nil {
+			s.Reset(network.StreamNoError) // who opened it has given up
+			return
 		}
+		s.Close()
 		return
 	}
 	defer ss.inputs.Done()
 	defer h.join(s)()
 	defer ss.bind(s)()
 	if err := s.WriteFrame(&protocol.Attached{Session: a.Session, Epoch: a.Epoch}); err != nil {
+		s.Reset(network.StreamNoError)
 		ss.linkLost("the link from the previous hop broke", err)
 		return
 	}
