@@ -149,8 +149,6 @@ func (c *compiled) choose() {
 
 func (c *compiled) units(seconds float64) int64 { return int64(math.Round(float64(seconds * c.scale))) }
 
-func (c *compiled) seconds(units int64) float64 { return float64(units) / c.scale }
-
 // reach returns where a device's ranges may end, by where they begin.
 func (c *compiled) reach(d *Device) []int {
 	in, r := c.in, c.ring

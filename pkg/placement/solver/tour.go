@@ -14,7 +14,6 @@ type tour struct {
 	e      *effort
 	random *rand.Rand // the same numbers in each Solve
 	queue  []int
-	spare  [][]int64
 	before [][]int64 // [k][layers+1]: least cost of the first k devices when they end at a boundary
 	behind [][]int64 // [k][layers+1]: least cost from device k's beginning at a boundary on, the link to it included where a device is before it
 	row    []int64

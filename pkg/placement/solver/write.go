@@ -20,14 +20,14 @@ func WriteLP(w io.Writer, in *Instance) error {
 	for _, line := range in.legend() {
 		fmt.Fprintf(b, "\\ %s\n", line)
 	}
-	b.WriteString("Minimize\n cost:")
+	fmt.Fprint(b, "Minimize\n cost:")
 	line := lines{w: b}
 	for _, v := range m.vars {
 		if v.cost != "" {
 			line.term(v.cost, v.name)
 		}
 	}
-	b.WriteString("\nSubject To\n")
+	fmt.Fprint(b, "\nSubject To\n")
 	for _, r := range m.rows {
 		fmt.Fprintf(b, " %s:", r.name)
 		line.n = 0
@@ -36,13 +36,13 @@ func WriteLP(w io.Writer, in *Instance) error {
 		}
 		fmt.Fprintf(b, " %s %s\n", map[byte]string{'L': "<=", 'G': ">=", 'E': "="}[r.sense], r.right)
 	}
-	b.WriteString("Binaries\n")
+	fmt.Fprint(b, "Binaries\n")
 	for _, v := range m.vars {
 		if v.binary {
 			fmt.Fprintf(b, " %s\n", v.name)
 		}
 	}
-	b.WriteString("End\n")
+	fmt.Fprint(b, "End\n")
 	return b.Flush()
 }
 
@@ -54,7 +54,7 @@ type lines struct {
 
 func (l *lines) term(coefficient, name string) {
 	if l.n++; l.n%6 == 0 {
-		l.w.WriteString("\n ")
+		fmt.Fprint(l.w, "\n ")
 	}
 	sign := "+"
 	if c, negative := strings.CutPrefix(coefficient, "-"); negative {
@@ -73,7 +73,7 @@ func WriteMPS(w io.Writer, in *Instance) error {
 	for _, line := range in.legend() {
 		fmt.Fprintf(b, "* %s\n", line)
 	}
-	b.WriteString("NAME placement\nROWS\n N cost\n")
+	fmt.Fprint(b, "NAME placement\nROWS\n N cost\n")
 	columns := make([][]string, len(m.vars))
 	for i, v := range m.vars {
 		if v.cost != "" {
@@ -86,7 +86,7 @@ func WriteMPS(w io.Writer, in *Instance) error {
 			columns[t.variable] = append(columns[t.variable], r.name+" "+t.coefficient)
 		}
 	}
-	b.WriteString("COLUMNS\n M1 'MARKER' 'INTORG'\n")
+	fmt.Fprint(b, "COLUMNS\n M1 'MARKER' 'INTORG'\n")
 	for pass := range 2 {
 		for i, v := range m.vars {
 			if v.binary == (pass == 0) {
@@ -96,22 +96,22 @@ func WriteMPS(w io.Writer, in *Instance) error {
 			}
 		}
 		if pass == 0 {
-			b.WriteString(" M2 'MARKER' 'INTEND'\n")
+			fmt.Fprint(b, " M2 'MARKER' 'INTEND'\n")
 		}
 	}
-	b.WriteString("RHS\n")
+	fmt.Fprint(b, "RHS\n")
 	for _, r := range m.rows {
 		if r.right != "0" {
 			fmt.Fprintf(b, " RHS %s %s\n", r.name, r.right)
 		}
 	}
-	b.WriteString("BOUNDS\n")
+	fmt.Fprint(b, "BOUNDS\n")
 	for _, v := range m.vars {
 		if v.binary {
 			fmt.Fprintf(b, " BV BOUND %s\n", v.name)
 		}
 	}
-	b.WriteString("ENDATA\n")
+	fmt.Fprint(b, "ENDATA\n")
 	return b.Flush()
 }
 
