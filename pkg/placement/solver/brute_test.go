@@ -19,6 +19,9 @@ import (
 // TestAgainstBruteForce compares Solve with an enumeration of every plan, on 10,000 instances and more of each objective that have
 // a plan.
 func TestAgainstBruteForce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it only computes")
+	}
 	for _, o := range Objectives {
 		t.Run(string(o), func(t *testing.T) {
 			t.Parallel()
