@@ -24,6 +24,7 @@ const longHelp = `Find the shards of a model in a swarm and generate through the
 
   coordinator infer "What is AI?"           find the swarm, generate, print tokens as they come
   coordinator swarm                         who serves which layers
+  coordinator plan home.yaml                who should serve which layers
   coordinator model inspect m.gguf          look into a GGUF file
 
 The coordinator needs no model file: metadata and tokenizer come from the swarm. Nodes of one machine or LAN are found with
@@ -37,7 +38,7 @@ func newRoot() *cobra.Command {
 		Long:  longHelp,
 		Args:  cobra.NoArgs, // package cmdline refuses unknown commands
 	}
-	root.AddCommand(newInfer(), newSwarm(), newModel())
+	root.AddCommand(newInfer(), newSwarm(), newPlan(), newModel())
 	return root
 }
 

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+
+package solver
+
+import (
+	"cmp"
+	"slices"
+)
+
+// search looks for the way of least cost through a ring, and for a bound that proves it. Steps that only find ways and steps that only
+// prove take turns: each prunes the other.
+type search struct {
+	r     *ring // of the devices that are left: as the search goes on, those that no better way can use are struck
+	ids   []int // of the devices left, in the ring that was given
+	e     *effort
+	any   bool // stop at the first way
+	way   []hop
+	upper int64 // cost of way, or what a way must be below to be wanted
+	lower int64 // no way costs less, if any is below upper
+
+	forward, backward relaxation // of r and of its reverse
+	reverse           *ring
+	p                 *prices
+	near              []uint64
+	uses              []int // per device: in how many relaxed ways it was
+	last              []hop // the last relaxed way
+}
+
+// How many steps of each kind. More bring little.
+const (
+	firstSteps  = 60  // of the ascent, before there is a way
+	secondSteps = 150 // and when there is one to aim at
+	nearSteps   = 16  // with neighbourhoods
+	nearFirst   = 5   // devices in a neighbourhood at first
+)
+
+// minimise returns the cheapest way below upper, its cost and a lower bound of all ways' costs. Both are upper where there is none below it.
+func minimise(r *ring, known []hop, upper int64, onlyAny bool, e *effort) (way []hop, cost, bound int64) {
+	s := &search{r: r, e: e, any: onlyAny, upper: upper, lower: -inf, ids: make([]int, r.n)}
+	for i := range s.ids {
+		s.ids[i] = i
+	}
+	if !r.roomy() {
+		return nil, upper, upper
+	}
+	s.offer(known)
+	s.run()
+	return s.way, s.upper, min(max(s.lower, 0), s.upper)
+}
+
+// roomy reports whether the devices hold all layers, if none is in another's way.
+func (r *ring) roomy() bool {
+	room := r.room()
+	slices.SortFunc(room, func(a, b int) int { return b - a })
+	sum := 0
+	for _, n := range room[:min(len(room), r.hops)] {
+		sum += n
+	}
+	return sum >= r.layers
+}
+
+// offer takes a way if it is better.
+func (s *search) offer(way []hop) {
+	if way == nil {
+		return
+	}
+	if v := s.r.value(way); v < s.upper {
+		s.upper, s.way = v, s.original(way)
+	}
+}
+
+// original names a way's devices as the given ring does.
+func (s *search) original(way []hop) []hop {
+	out := slices.Clone(way)
+	for k := range out {
+		out[k].device = s.ids[out[k].device]
+	}
+	return out
+}
+
+// done reports whether there is nothing more to do.
+func (s *search) done() bool {
+	return s.e.over || s.lower >= s.upper || s.any && s.way != nil
+}
+
+func (s *search) run() {
+	s.reset()
+	for _, step := range []func(){
+		func() { s.ascend(firstSteps) },
+		s.construct,
+		func() { s.polish(0.1) },
+		func() { s.ascend(secondSteps) },
+		s.strike,
+		s.tighten,
+		s.prove,
+	} {
+		if step(); s.done() {
+			return
+		}
+	}
+}
+
+// reset makes what belongs to the ring.
+func (s *search) reset() {
+	s.reverse = s.r.reversed()
+	s.uses = make([]int, s.r.n)
+	if s.p == nil {
+		s.p = newPrices(s.r.n)
+	}
+}
+
+// ascend improves the prices.
+func (s *search) ascend(steps int) {
+	p, bound := s.forward.ascend(s.r, s.p, steps, s.e, func() int64 { return s.upper }, func(way []hop) {
+		for _, h := range way {
+			s.uses[h.device]++
+		}
+		s.last = way
+		s.offer(way)
+	})
+	s.p, s.lower = p, max(s.lower, bound)
+}
+
+// construct finds a first way.
+func (s *search) construct() {
+	s.backward.run(s.reverse, s.p)
+	s.offer(newBeam(s.r, s.p, s.backward.after()).run(s.e))
+}
+
+// polish improves the way, by no more than a share of the effort left.
+func (s *search) polish(share float64) {
+	if s.way == nil {
+		return
+	}
+	part := s.e.part(share)
+	defer s.e.rejoin(part)
+	keep := s.promising()
+	t := newTour(s.r.restrict(keep), part)
+	var best []int
+	for _, h := range s.way {
+		best = append(best, slices.Index(keep, slices.Index(s.ids, h.device)))
+	}
+	use := func(order []int) {
+		way := t.cuts(order)
+		for k := range way {
+			way[k].device = keep[way[k].device]
+		}
+		s.offer(way)
+	}
+	best, value := t.improve(best, s.upper)
+	use(best)
+	for range shakes(len(best)) {
+		if part.over || s.done() {
+			return
+		}
+		next := t.shake(best)
+		v := t.value(next)
+		if v >= inf {
+			continue
+		}
+		if next, v = t.improve(next, v); v < value {
+			best, value = next, v
+			use(best)
+		}
+	}
+}
+
+// shakes is how often a tour of so many devices is changed at random and improved again.
+func shakes(n int) int { return 4 + n/2 }
+
+// promising returns the devices among which a better way is looked for: those of the way and those that relaxed ways use most, all if
+// they are few.
+func (s *search) promising() []int {
+	ids := make([]int, s.r.n)
+	in := make([]bool, s.r.n)
+	for i := range ids {
+		ids[i] = i
+	}
+	for _, h := range s.way {
+		in[slices.Index(s.ids, h.device)] = true
+	}
+	slices.SortStableFunc(ids, func(i, j int) int {
+		if in[i] != in[j] {
+			if in[i] {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(s.uses[j], s.uses[i])
+	})
+	ids = ids[:min(len(ids), max(64, len(s.way)+16))]
+	slices.Sort(ids)
+	return ids
+}
+
+// everyone is the neighbourhoods of an exact search.
+func everyone(n int) []uint64 {
+	near := make([]uint64, n)
+	for i := range near {
+		near[i] = 1<<n - 1
+	}
+	return near
+}
+
+// strike leaves out the devices that are in no way below upper.
+func (s *search) strike() {
+	r := s.r
+	s.forward.run(r, s.p)
+	s.backward.run(s.reverse, s.p)
+	after := s.backward.after()
+	var keep []int
+	for i := range r.n {
+		best := int64(inf)
+		for b := 1; b <= r.layers; b++ {
+			best = min(best, s.forward.end[b*r.n+i]+after[b*r.n+i])
+		}
+		if best-s.p.credit(r) < s.upper || r.pinned[i] {
+			keep = append(keep, i)
+		}
+	}
+	s.e.spend(2 * r.n * (r.layers + 1) / stepShare)
+	if len(keep) == r.n || len(keep) == 0 {
+		return
+	}
+	p := &prices{hop: s.p.hop}
+	ids := make([]int, len(keep))
+	for k, i := range keep {
+		p.device = append(p.device, s.p.device[i])
+		ids[k] = s.ids[i]
+	}
+	if r.hops > len(keep) {
+		p.hop = 0
+	}
+	s.r, s.ids, s.p = r.restrict(keep), ids, p
+	s.reset()
+}
