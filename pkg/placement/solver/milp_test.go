@@ -38,8 +38,8 @@ var others = []other{
 	},
 }
 
-// compared is how many instances with a plan each solver is asked for, a quarter of each objective.
-const compared = 300
+// compared300 is how many instances with a plan each solver is asked for, a quarter of each objective.
+const compared300 = 300
 
 // TestAgainstOtherSolvers writes instances of up to 6 devices and 12 layers as MPS files and has CBC and GLPK solve them.
 func TestAgainstOtherSolvers(t *testing.T) {
@@ -55,7 +55,7 @@ func TestAgainstOtherSolvers(t *testing.T) {
 			}
 			r := rand.New(rand.NewPCG(5, 0))
 			plans, none := 0, 0
-			for k := 0; plans < compared; k++ {
+			for k := 0; plans < compared300; k++ {
 				in := randomInstance(r, Objectives[k%len(Objectives)], 6, 12)
 				plan, err := Solve(t.Context(), in, Options{})
 				var no *InfeasibleError
