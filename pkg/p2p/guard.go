@@ -21,8 +21,14 @@ type guarded struct {
 // Guarded returns the host for protocols that set their own handlers, such as the DHT.
 func (h *Host) Guarded() host.Host { return guarded{Host: h.raw, h: h} }
 
-// Connect implements host.Host.
-func (g guarded) Connect(ctx context.Context, pi peer.AddrInfo) error { return g.h.Connect(ctx, pi) }
+// Connect implements host.Host. A lookup asks many peers, and does without one that is silent: no sign of life is asked of them before, which would be a second stream
+// for each message.
+func (g guarded) Connect(ctx context.Context, pi peer.AddrInfo) error {
+	if pi.ID == g.h.ID() {
+		return errSelf
+	}
+	return g.h.reach(ctx, pi)
+}
 
 // NewStream implements host.Host.
 func (g guarded) NewStream(ctx context.Context, p peer.ID, ids ...libp2pproto.ID) (network.Stream, error) {
@@ -30,7 +36,7 @@ func (g guarded) NewStream(ctx context.Context, p peer.ID, ids ...libp2pproto.ID
 		if err := g.h.admission.ensure(ctx, p); err != nil {
 			return nil, err
 		}
-	} else if err := g.h.Connect(ctx, peer.AddrInfo{ID: p}); err != nil {
+	} else if err := g.h.reach(ctx, peer.AddrInfo{ID: p}); err != nil {
 		return nil, err
 	}
 	// A connection dialed from here on would not be admitted: let the caller come again.

@@ -16,16 +16,23 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
+var errSelf = errors.New("connect to this very node: the address is our own")
+
 // Connect makes sure that the peer is connected and admitted, dialing the addresses given and known. The dial is
 // bounded (2 s when all addresses are local); a refusal names its reason. A connection that has been at rest has to show
 // that the peer still lives; one that does not is replaced.
 func (h *Host) Connect(ctx context.Context, pi peer.AddrInfo) error {
 	if pi.ID == h.ID() {
-		return errors.New("connect to this very node: the address is our own")
+		return errSelf
 	}
 	if err := h.proofs.demand(ctx, pi.ID); err != nil {
 		return err
 	}
+	return h.reach(ctx, pi)
+}
+
+// reach is Connect without the sign of life.
+func (h *Host) reach(ctx context.Context, pi peer.AddrInfo) error {
 	if h.raw.Network().Connectedness(pi.ID) != network.Connected {
 		// A node that was restarted a second ago is back: do not hold its last failure against it.
 		h.swarm.Backoff().Clear(pi.ID)
