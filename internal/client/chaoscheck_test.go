@@ -267,7 +267,7 @@ var bubbleOf = regexp.MustCompile(`synctest bubble \d+\]`)
 // ofSessions reports whether a goroutine serves a session or a generation, or watches a peer for one.
 func ofSessions(stack string) bool {
 	return slices.ContainsFunc([]string{
-		"pkg/engine.(*Session)", "pkg/p2p.(*session)", "pkg/p2p.(*watch)", "pkg/p2p.(*Host).serveSession", "pkg/p2p.(*Host).serveLink",
+		"pkg/engine.(*Session)", "pkg/p2p.(*session)", "pkg/p2p.(*watch).run", "pkg/p2p.(*Host).serveSession", "pkg/p2p.(*Host).serveLink",
 		"pkg/p2p.(*Host).serveMove", "pkg/pipeline.",
 	}, func(name string) bool { return strings.Contains(stack, "shardnode/shardnode/"+name) })
 }
