@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -206,11 +205,7 @@ func TestSimProofOfARestingConnection(t *testing.T) {
 
 // A peer that does not answer beats proves itself by refusing them.
 func TestSimProofWithoutBeats(t *testing.T) {
-	for name, refuse := range map[string]func(network.Stream){
-		"not supported": nil,
-		"refused":       func(s network.Stream) { _ = s.ResetWithError(network.StreamResourceLimitExceeded) },
-		"mute":          func(s network.Stream) { _, _ = io.Copy(io.Discard, s) },
-	} {
+	for name, refuse := range beatless {
 		t.Run(name, func(t *testing.T) {
 			simRoute(t, 1, func(t *testing.T, _ *testnet.Sim, r *route) {
 				r.hosts[0].Libp2p().RemoveStreamHandler(p2p.BeatProtocol)

@@ -127,14 +127,17 @@ func TestSimFullLinkIsNotLost(t *testing.T) {
 	})
 }
 
+// beatless are the ways in which a peer may serve beat streams without answering beats; nil: it does not know the protocol.
+var beatless = map[string]func(network.Stream){
+	"not supported": nil,
+	"refused":       func(s network.Stream) { _ = s.ResetWithError(network.StreamResourceLimitExceeded) },
+	"mute":          func(s network.Stream) { _, _ = io.Copy(io.Discard, s) },
+}
+
 // A peer that does not answer beats at all is not taken for lost: one that refuses them is watched by the transport alone,
 // and of one that keeps them, QUIC's acknowledgements tell that it lives.
 func TestSimPeerWithoutBeats(t *testing.T) {
-	for name, refuse := range map[string]func(network.Stream){
-		"not supported": nil,
-		"refused":       func(s network.Stream) { _ = s.ResetWithError(network.StreamResourceLimitExceeded) },
-		"mute":          func(s network.Stream) { _, _ = io.Copy(io.Discard, s) },
-	} {
+	for name, refuse := range beatless {
 		t.Run(name, func(t *testing.T) {
 			simRoute(t, 1, func(t *testing.T, net *testnet.Sim, r *route) {
 				r.hosts[0].Libp2p().RemoveStreamHandler(p2p.BeatProtocol)
