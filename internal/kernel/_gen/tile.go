@@ -51,7 +51,7 @@ func (t *tile) advance() {
 
 // ahead is how far weights are fetched before their use: with a K-quant's turn of several kilobytes, the processor does not see by itself
 // that they are read in order. A tile of several rows needs it as much: it reads too slowly to be noticed.
-const ahead = 4096
+const ahead = 8192
 
 // fetch asks for the cache lines that lie ahead of block b of a turn, of all panels.
 func (t *tile) fetch(b, panels int) {
