@@ -14,7 +14,7 @@ SOAK     ?= 10m
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e simulate soak chaos measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e simulate soak chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ fuzz-smoke: ## every fuzz target for FUZZTIME (5s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
 bench: ## Go benchmarks: products in GB/s and GOP/s beside this machine's stream read and integer peak, loading, draws, frames, hops, pauses, answers
-	$(GO) test -run '^$$' -bench . ./internal/kernel ./pkg/layers ./pkg/sampler ./pkg/protocol ./pkg/p2p ./internal/node
+	$(GO) test -run '^$$' -bench . ./internal/kernel ./pkg/layers ./pkg/sampler ./pkg/protocol ./pkg/engine ./pkg/p2p ./internal/node
 
 demo: build ## four nodes and a coordinator as plain processes on this machine
 	@scripts/demo.sh
@@ -73,6 +73,9 @@ soak: ## 100,000 schedules of state machines, 1,000 of real nodes; then full loa
 
 chaos: build ## real processes, a replica for every range: kill, freeze, restart, drain, pull cables (as root) under load; prints a table
 	$(GO) run ./tools/chaos -bin $(BIN) $(CHAOS)
+
+chaos-smoke: build ## a short chaos, which CI runs: kill and freeze each hop, drain it, then a rolling restart
+	$(GO) run ./tools/chaos -bin $(BIN) -rounds 1 -users 2 -rolling 20 -faults 'kill -9,freeze,drain'
 
 measure: build ## the README's figures: four nodes on this machine, 15 answers
 	@scripts/measure.sh 15
@@ -98,7 +101,7 @@ release: ## static binaries for all platforms, with checksums, into dist/
 ci-test:
 	@scripts/ci-test.sh
 
-ci: tidy-check notices-check generated lint vet-cross ci-test simulate race exact fuzz-smoke demo testnet release ## everything CI runs
+ci: tidy-check notices-check generated lint vet-cross ci-test simulate race exact fuzz-smoke demo chaos-smoke testnet release ## everything CI runs
 
 clean: ## remove what was built
 	rm -rf $(BIN) dist
