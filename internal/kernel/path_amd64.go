@@ -66,6 +66,7 @@ func readOf(p path) readFunc {
 var opsAVX512 = func() ops {
 	o := opsAVX2
 	o.softmax, o.swiglu, o.geglu, o.weights = softmaxAVX512, swigluAVX512, gegluAVX512, weightsAVX512
+	o.clamped, o.softCap = swigluClampedAVX512, softCapAVX512
 	o.kv16 = kvOps{putF16AVX2, scores4F16AVX512, scores2F16AVX512, scores1F16AVX512, mix4F16AVX512, mix2F16AVX512, mix1F16AVX512}
 	o.kv32 = kvOps{putF32AVX2, scores4F32AVX512, scores2F32AVX512, scores1F32AVX512, mix4F32AVX512, mix2F32AVX512, mix1F32AVX512}
 	return o
@@ -77,6 +78,8 @@ var opsAVX2 = ops{
 	softmax:   softmaxAVX2,
 	swiglu:    swigluAVX2,
 	geglu:     gegluAVX2,
+	clamped:   swigluClampedAVX2,
+	softCap:   softCapAVX2,
 	squares:   squaresAVX2,
 	norm:      normAVX2,
 	add:       addAVX2,

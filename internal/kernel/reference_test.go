@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/big"
+	"slices"
 
 	"github.com/shardnode/shardnode/internal/quant"
 )
@@ -294,8 +295,69 @@ func refWeight(x, top, temperature float32) float32 {
 	return 0
 }
 
+// refClamped is §8's activation of gpt-oss.
+func refClamped(gate, up []float32) []float32 {
+	y := make([]float32, len(gate))
+	for i, g := range gate {
+		u := up[i]
+		if g >= 7 {
+			g = 7
+		}
+		if u >= 7 {
+			u = 7
+		} else if u <= -7 {
+			u = -7
+		}
+		den := float32(1 + refExp(float32(-1.702*g)))
+		y[i] = float32(float32(g/den) * float32(u+1))
+	}
+	return y
+}
+
+// refSoftCap is §8.
+func refSoftCap(x, limit float32) float32 {
+	e := refExp(float32(float32(math.Abs(float64(x))) * float32(-2/limit)))
+	t := float32(float32(1-e) / float32(1+e))
+	return float32(math.Copysign(float64(float32(limit*t)), float64(x)))
+}
+
+// refRoute is §9: experts by value, then index, and the softmax of those chosen.
+func refRoute(logits []float32, k int) (chosen []int, shares []float32) {
+	value := func(i int) float32 {
+		if logits[i] != logits[i] {
+			return float32(math.Inf(-1))
+		}
+		return logits[i]
+	}
+	for range k {
+		best := -1
+		for i := range logits {
+			if !slices.Contains(chosen, i) && (best < 0 || value(i) > value(best)) {
+				best = i
+			}
+		}
+		chosen = append(chosen, best)
+	}
+	var sum float32
+	for _, i := range chosen {
+		shares = append(shares, refExp(float32(value(i)-value(chosen[0]))))
+		sum += shares[len(shares)-1]
+	}
+	for i := range shares {
+		shares[i] /= sum
+	}
+	return chosen, shares
+}
+
+// variant is what §6 lets a model add to attention.
+type variant struct {
+	window int      // 0: none
+	limit  float32  // of scores; 0: none
+	sink   *float32 // nil: none
+}
+
 // refAttention is §6 for one query; k and v are what was put, [n][headDim].
-func refAttention(q []float32, k, v [][]float32, f16 bool) []float32 {
+func refAttention(q []float32, k, v [][]float32, f16 bool, a variant) []float32 {
 	stored := func(x float32) float32 {
 		if f16 {
 			return quant.F16ToF32(quant.F32ToF16(x))
@@ -304,19 +366,31 @@ func refAttention(q []float32, k, v [][]float32, f16 bool) []float32 {
 	}
 	scale := float32(1 / math.Sqrt(float64(len(q))))
 	m := float32(math.Inf(-1))
-	e := make([]float32, len(k))
-	for j := range k {
+	from := 0
+	if a.window > 0 {
+		from = max(0, len(k)-a.window)
+	}
+	e := make([]float32, len(k), len(k)+1)
+	for j := from; j < len(k); j++ {
 		var s float32
 		for d, x := range q {
 			s = refFMA(x, stored(k[j][d]), s)
 		}
 		e[j] = float32(s * scale)
-		if e[j] > m {
-			m = e[j]
+		if a.limit != 0 {
+			e[j] = refSoftCap(e[j], a.limit)
+		}
+	}
+	if a.sink != nil {
+		e = append(e, *a.sink)
+	}
+	for _, x := range e[from:] {
+		if x > m {
+			m = x
 		}
 	}
 	var p [16]float32
-	for j := range e {
+	for j := from; j < len(e); j++ {
 		e[j] = refExp(float32(e[j] - m))
 		p[j%16] += e[j]
 	}
@@ -324,7 +398,7 @@ func refAttention(q []float32, k, v [][]float32, f16 bool) []float32 {
 	o := make([]float32, len(q))
 	for d := range o {
 		var s float32
-		for j := range e {
+		for j := from; j < len(k); j++ {
 			s = refFMA(e[j], stored(v[j][d]), s)
 		}
 		o[d] = float32(s * inv)

@@ -22,6 +22,8 @@ func main() {
 		softmax()
 		for _, v := range []vectors{avx2, avx512} {
 			gated(v)
+			clamped(v)
+			softCap(v)
 			weights(v)
 		}
 		attention()
