@@ -9,13 +9,12 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// ropeFactors divides the rotary frequencies, one factor a pair: how Llama 3.1 stretches its context. A file may lack it.
-const ropeFactors = "rope_freqs.weight"
+// llamaFactors divides the rotary frequencies, one factor a pair: how Llama 3.1 stretches its context. A file may lack it.
+const llamaFactors = "rope_freqs.weight"
 
-// blockTensors are the tensors of one layer.
-var blockTensors = []string{"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"}
-
-func blockTensor(layer int, part string) string { return fmt.Sprintf("blk.%d.%s.weight", layer, part) }
+// weight and bias name tensors of one layer.
+func weight(layer int, part string) string { return fmt.Sprintf("blk.%d.%s.weight", layer, part) }
+func bias(layer int, part string) string   { return fmt.Sprintf("blk.%d.%s.bias", layer, part) }
 
 // headTensor is the last matrix: the embedding where the file has none of its own.
 func headTensor(f *gguf.File) string {
@@ -27,26 +26,9 @@ func headTensor(f *gguf.File) string {
 
 // RequiredTensors lists the tensors that a range holds, each once.
 func RequiredTensors(f *gguf.File, cfg *Config, r protocol.LayerRange) []string {
-	var names []string
-	first, last := r.From == 0, r.To == cfg.NLayers
-	if first {
-		names = append(names, "token_embd.weight")
-	}
-	for i := r.From; i < r.To; i++ {
-		for _, part := range blockTensors {
-			names = append(names, blockTensor(i, part))
-		}
-	}
-	if last {
-		names = append(names, "output_norm.weight")
-		if head := headTensor(f); !first || head != "token_embd.weight" {
-			names = append(names, head)
-		}
-	}
-	if _, ok := f.Tensor(ropeFactors); ok {
-		names = append(names, ropeFactors)
-	}
-	return names
+	l := &loader{file: f, purpose: toList}
+	(&Model{cfg: *cfg, layers: r}).load(l)
+	return l.listed
 }
 
 // PlanBytes returns the bytes of the file that loading a range makes ready. A missing tensor, or one that the architecture has no place for,
