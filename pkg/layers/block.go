@@ -30,6 +30,7 @@ type feedForward struct {
 	ffnNorm  []float32      // [hidden]
 	gate, up *kernel.Matrix // [ffn][hidden]
 	down     *kernel.Matrix // [hidden][ffn]
+	experts  *experts       // in place of gate, up and down
 	ffnPost  []float32      // [hidden] of the norm behind the branch
 }
 
@@ -39,7 +40,11 @@ func (m *Model) runBlock(b *block) {
 	s := &m.scratch
 	s.block = b
 	m.attend(b)
-	m.feed(b)
+	if b.experts != nil {
+		m.feedExperts(b)
+	} else {
+		m.feed(b)
+	}
 }
 
 // attend is attention: what each position takes from those up to it.
@@ -155,11 +160,15 @@ func (m *Model) activate(n int, down *kernel.Matrix) {
 func (m *Model) activateRow(worker, row int) {
 	s, ffn := &m.scratch, m.cfg.FFN
 	gate, up := part(s.gate, row, ffn), part(s.up, row, ffn)
+	addBias(gate, s.gateBias)
+	addBias(up, s.upBias)
 	switch m.cfg.Activation {
 	case SwiGLU:
 		kernel.SwiGLU(gate, gate, up)
 	case GeGLU:
 		kernel.GeGLU(gate, gate, up)
+	case SwiGLUClamped:
+		kernel.SwiGLUClamped(gate, gate, up)
 	}
 	if s.planes == 2 {
 		s.remainders[worker].Write(part(s.gate, s.active+row, ffn), gate)

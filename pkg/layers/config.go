@@ -17,7 +17,7 @@ type Config struct {
 	Arch    string // general.architecture
 	NLayers int    // block_count
 	Hidden  int    // embedding_length
-	FFN     int    // feed_forward_length
+	FFN     int    // feed_forward_length; of an expert where there are some
 	Heads   int    // attention.head_count
 	KVHeads int    // attention.head_count_kv; each serves Heads/KVHeads query heads
 	HeadDim int    // attention.key_length, else Hidden/Heads
@@ -33,12 +33,16 @@ type Config struct {
 	Local      []bool  // [NLayers] which layers are; nil: none
 	Activation Activation
 
+	Experts     int // expert_count: feed-forward networks of a layer; 0: one for all rows
+	ExpertsUsed int // expert_used_count: that each row goes through
+
 	RopeDim       int     // rope.dimension_count: the rotary part of a head
 	RopeNeox      bool    // its pairs lie half of it apart, not side by side
 	RopeBase      float64 // rope.freq_base
 	RopeScale     float64 // linear scaling: angles are divided by it; 1: none
 	RopeMagnitude float64 // rotation stretches by it; 1: not
 	RopeFactors   string  // tensor of what frequencies are divided by, each; "": none
+	RopeUnused    string  // such a tensor that is not used with this context; "": none
 	Yarn          *kernel.Yarn
 	LocalRopeBase float64 // of local layers, which are not scaled then; 0: as all others
 }
@@ -50,6 +54,7 @@ type Activation int
 const (
 	SwiGLU Activation = iota
 	GeGLU
+	SwiGLUClamped // of gpt-oss
 )
 
 // Bounds on a configuration: several times what is published, and small enough that no product of them overflows: the KV cache of the largest
@@ -61,7 +66,7 @@ const (
 	maxHeads   = 1 << 12             // Llama 3.1 405B: 128
 	maxHeadDim = 1 << 8              // what the attention kernels are made for; Llama: 128, Gemma: 256
 	maxContext = kernel.MaxPositions // beyond it rotary angles are not accurate
-	maxExperts = 1 << 16             // only to name the number in the refusal
+	maxExperts = 1 << 10             // of a layer; the largest published: 512
 )
 
 // ParseConfig reads a model's shape. An architecture or feature that is not supported is an error that names it.
@@ -72,7 +77,7 @@ func ParseConfig(meta *gguf.Metadata) (*Config, error) {
 	}
 	f := familyOf(arch)
 	if f == nil {
-		return nil, fmt.Errorf("architecture %q is not supported (%s are): choose a model of one of them", arch, architectures)
+		return nil, fmt.Errorf("architecture %q is not supported: docs/models.md lists those that are; llama, qwen3 and gemma3 are some", arch)
 	}
 	r := &keyReader{meta: meta, prefix: arch + "."}
 	c := r.common(arch)
@@ -106,9 +111,7 @@ func (r *keyReader) common(arch string) *Config {
 	c.RopeDim = r.intOr("rope.dimension_count", 2, maxHeadDim, c.HeadDim)
 	c.RopeBase = r.floatOr("rope.freq_base", 10000)
 	r.scaling(c)
-	if n := r.intOr("expert_count", 0, maxExperts, 0); n > 0 {
-		r.fail("a mixture of %d experts is not supported (dense models are)", n)
-	}
+	r.mixture(c)
 	if !r.boolOr("attention.causal", true) {
 		r.fail("%sattention.causal is false: models that look ahead are not supported (causal ones are)", r.prefix)
 	}

@@ -66,6 +66,9 @@ func TestParseConfig(t *testing.T) {
 			c.Yarn = &kernel.Yarn{Factor: 4, Context: 25, Fast: 16, Slow: 1, Truncate: true}
 			c.RopeMagnitude = c.Yarn.Magnitude()
 		}},
+		{"experts", map[string]any{"llama.expert_count": uint32(8), "llama.expert_used_count": uint32(2), "llama.expert_feed_forward_length": uint32(64)}, func(c *layers.Config) {
+			c.Experts, c.ExpertsUsed, c.FFN = 8, 2, 64
+		}},
 		{"no experts", map[string]any{"llama.expert_count": uint32(0)}, func(*layers.Config) {}},
 	} {
 		want := base
@@ -91,7 +94,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"general.architecture", nil, "general.architecture"},
 		{"general.architecture", uint32(1), "general.architecture"},
 		{"general.architecture", "mamba", "mamba llama"},
-		{"llama.expert_count", uint32(8), "8 experts"},
+		{"llama.expert_count", uint32(8), "expert_used_count"},
+		{"llama.expert_count", uint32(1 << 20), "expert_count 1024"},
 		{"llama.rope.scaling.type", "dynamic", "dynamic yarn linear none"},
 		{"llama.rope.scaling.type", uint32(1), "rope.scaling.type"},
 		{"llama.rope.scaling.factor", float32(1e9), "scaling 1e6"},

@@ -13,11 +13,20 @@ type family struct {
 // familyOf returns the family of a general.architecture; nil of one that is not known.
 func familyOf(arch string) *family {
 	switch arch {
+	case "gemma2":
+		return &gemma2
+	case "gemma3":
+		return &gemma3
 	case "llama":
 		return &llama
+	case "phi3":
+		return &phi3
+	case "qwen2":
+		return &qwen2
+	case "qwen3moe":
+		return &qwen3moe
+	case "qwen3":
+		return &qwen3
 	}
 	return nil
 }
-
-// architectures are those that familyOf knows, for errors.
-const architectures = "llama"

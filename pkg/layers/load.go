@@ -107,14 +107,17 @@ func (l *loader) attention(c *Config, i int) attention {
 	}
 }
 
-// feedForward takes a network that all rows go through.
+// feedForward takes the second half of a layer: a network that all rows go through, or experts.
 func (l *loader) feedForward(c *Config, i int) feedForward {
-	return feedForward{
-		ffnNorm: l.vector(weight(i, "ffn_norm"), c.Hidden),
-		gate:    l.matrix(weight(i, "ffn_gate"), c.FFN, c.Hidden),
-		up:      l.matrix(weight(i, "ffn_up"), c.FFN, c.Hidden),
-		down:    l.matrix(weight(i, "ffn_down"), c.Hidden, c.FFN),
+	f := feedForward{ffnNorm: l.vector(weight(i, "ffn_norm"), c.Hidden)}
+	if c.Experts > 0 {
+		f.experts = l.mixtureOf(c, i)
+		return f
 	}
+	f.gate = l.matrix(weight(i, "ffn_gate"), c.FFN, c.Hidden)
+	f.up = l.matrix(weight(i, "ffn_up"), c.FFN, c.Hidden)
+	f.down = l.matrix(weight(i, "ffn_down"), c.Hidden, c.FFN)
+	return f
 }
 
 // purpose is what a loader goes through a range for.

@@ -41,6 +41,7 @@ type scratch struct {
 	remainders []kernel.Remainder // [threads]
 	out        []float32          // [2n][hidden] of a block's two branches
 	turn       [ropes]angles      // [n][ropeDim/2]
+	mixture    mixture            // of a layer with experts
 	scores     [][]float32        // [threads][maxScores]
 	acts       *kernel.Acts       // of the matrix product under way
 
@@ -52,6 +53,7 @@ type scratch struct {
 	tokens           []protocol.TokenID // [n], the caller's
 	normDst, normSrc []float32
 	normWeight       []float32
+	gateBias, upBias []float32 // [ffn] of the expert under way; nil: none
 	capped           []float32 // logits to bend
 
 	do    pieces
@@ -61,6 +63,7 @@ type scratch struct {
 // pieces are the method values handed to the pool, made once: a new one for each call would be an allocation.
 type pieces struct {
 	embed, angles, norm, rotate, attend, residual, activate, down, bend func(worker, i int)
+	route, gather, collect, mixed                                       func(worker, i int)
 }
 
 func (m *Model) newScratch() {
@@ -69,6 +72,7 @@ func (m *Model) newScratch() {
 	m.scratch.do = pieces{
 		embed: m.embedRow, angles: m.angleRow, norm: m.normRow, rotate: m.rotateRow, attend: m.attendTile,
 		residual: m.residualRow, activate: m.activateRow, down: m.downRow, bend: m.bendPiece,
+		route: m.routeRow, gather: m.gatherRow, collect: m.collectRow, mixed: m.mixedRow,
 	}
 }
 
@@ -92,6 +96,7 @@ func (m *Model) begin() {
 				s.turn[i] = angles{make([]float32, s.n*c.RopeDim/2), make([]float32, s.n*c.RopeDim/2)}
 			}
 		}
+		s.mixture.grow(c, s.n)
 		s.acts = kernel.NewActs(2*s.n, actColumns(c))
 	}
 	// Room for all positions of the caches: decode must not allocate as it goes.

@@ -57,7 +57,7 @@ func missing(name string) error {
 
 // checkStray refuses a file with tensors that the forward pass would leave out, such as biases: its results would be wrong without a sign.
 func checkStray(f *gguf.File, cfg *Config) error {
-	known := map[string]bool{"token_embd.weight": true}
+	known := map[string]bool{"token_embd.weight": true, cfg.RopeUnused: true}
 	for _, name := range RequiredTensors(f, cfg, protocol.LayerRange{From: 0, To: cfg.NLayers}) {
 		known[name] = true
 	}
