@@ -119,9 +119,46 @@ func refBlock(t quant.Type, row []byte, b int) (w [32]int, scale, offset float32
 			w[i] = low + 16*(high>>(2*(in/32))%4) - 32
 			scale = f16(p[208:])
 			subScale[i/16] = int(int8(p[192+e/16]))
+		case quant.Q2_K, quant.Q3_K:
+			e := b%8*32 + i
+			pair := func(p []byte) int { return int(p[e/128*32+e%32]) >> (e % 128 / 32 * 2) % 4 }
+			if t == quant.Q2_K {
+				p := row[b/8*84:]
+				w[i], scale = pair(p[16:]), f16(p[80:])
+				subScale[i/16] = int(p[e/16]) % 16
+				continue
+			}
+			p := row[b/8*110:]
+			w[i], scale = pair(p[32:])+4*(int(p[e%32])>>(e/32)%2)-4, f16(p[108:])
+			j := e / 16
+			subScale[i/16] = int(p[96+j%8])>>(j/8*4)%16 + 16*(int(p[104+j%4])>>(j/4*2)%4) - 32
+		case quant.IQ4_NL:
+			p := row[b*18:]
+			w[i], scale = refIQ4[nibble(p[2:], i)], f16(p)
+		case quant.IQ4_XS:
+			p, j := row[b/8*136:], b%8
+			sc := int(p[4+j/2])>>(j%2*4)%16 + 16*(int(binary.LittleEndian.Uint16(p[2:]))>>(2*j)%4) - 32
+			w[i], scale = refIQ4[nibble(p[8+16*j:], i)], float32(f16(p)*float32(sc))
+		case quant.MXFP4:
+			p := row[b*17:]
+			w[i], scale = refMXFP4[nibble(p[1:], i)], float32(math.Ldexp(1, int(p[0])-128))
 		}
 	}
 	return w, scale, offset, subScale, hasOffset
+}
+
+var (
+	refIQ4   = [16]int{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+	refMXFP4 = [16]int{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+)
+
+// refLows is what Q2_K takes away: the minimum of each half of a block times the sum of its activations.
+func refLows(row []byte, b int, q [32]int) (n int, dmin float32) {
+	p := row[b/8*84:]
+	for i, v := range q {
+		n += int(p[b%8*2+i/16]) / 16 * v
+	}
+	return n, quant.F16ToF32(binary.LittleEndian.Uint16(p[82:]))
 }
 
 // refDot is one element of a product: §2 or §3.
@@ -153,6 +190,10 @@ func refDot(t quant.Type, row []byte, x []float32) float32 {
 		acc = refFMA(float32(isum), float32(scale*da), acc)
 		if hasOffset {
 			acc = refFMA(offset, s, acc)
+		}
+		if t == quant.Q2_K {
+			n, dmin := refLows(row, b, q)
+			acc = refFMA(float32(-n), float32(dmin*da), acc)
 		}
 	}
 	return acc

@@ -43,9 +43,10 @@ func tiles() {
 		for _, rows := range []int{1, 2, 4} {
 			tile512(f, rows, 1)
 		}
-		if f.plain() {
+		switch {
+		case f.plain():
 			tile512(f, 4, 2)
-		} else {
+		case !f.lows: // which would need more registers than there are
 			tile512(f, 8, 1)
 		}
 	}
