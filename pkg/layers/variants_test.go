@@ -167,8 +167,17 @@ func (v *variant) parts() (names []string, dims map[string][]uint64) {
 	return names, dims
 }
 
-// file writes the model, its matrices as typ.
 func (v *variant) file(t testing.TB, typ quant.Type) *gguf.File {
+	t.Helper()
+	f, err := gguf.Parse(v.bytes(t, typ))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// bytes writes the model, its matrices as typ.
+func (v *variant) bytes(t testing.TB, typ quant.Type) []byte {
 	t.Helper()
 	meta := new(gguf.Metadata)
 	meta.Set("general.architecture", v.arch)
@@ -208,45 +217,46 @@ func (v *variant) file(t testing.TB, typ quant.Type) *gguf.File {
 	if err := gguf.Write(&file, meta, tensors); err != nil {
 		t.Fatal(err)
 	}
-	f, err := gguf.Parse(file.Bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
+	return file.Bytes()
 }
 
-// TestVariants compares each family with the naive forward pass, and holds its splits, batches and steps to the same bits.
+// TestVariants checks each family.
 func TestVariants(t *testing.T) {
 	t.Parallel()
-	tokens := []protocol.TokenID{3, 41, 7, 7, 0, 22, 13, 47, 5, 30, 11, 2}
 	for _, v := range variants() {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			f := v.file(t, quant.F16)
-			want := v.naive(t, f, tokens)
-			m := load(t, f, layers.Options{F32: true})
-			in := layers.Input{Tokens: tokens}
-			for i := range tokens {
-				in.Logits = append(in.Logits, uint32(i))
-			}
-			var out layers.Output
-			if err := m.Forward(m.NewCache(16), in, &out); err != nil {
-				t.Fatal(err)
-			}
-			for i, got := range out.Logits {
-				if d := math.Abs(float64(got) - want[i]); !(d <= 1e-4*(1+math.Abs(want[i]))) {
-					t.Fatalf("row %d, logit %d is %v, want %v", i/varVocab, i%varVocab, got, want[i])
-				}
-			}
-			checkSplits(t, f, tokens, layers.Options{F32: true})
-			quantised := v.file(t, quant.Q8_0)
-			checkSplits(t, quantised, tokens, layers.Options{})
-			checkBatch(t, quantised, tokens)
+			v.check(t)
 		})
 	}
 }
 
-// checkBatch: sessions in one step get the bits that each gets alone, and a step that has been taken before allocates nothing.
+// check compares the family with the naive forward pass, and holds its splits, batches and steps to the same bits.
+func (v *variant) check(t *testing.T) {
+	tokens := []protocol.TokenID{3, 41, 7, 7, 0, 22, 13, 47, 5, 30, 11, 2}
+	f := v.file(t, quant.F16)
+	want := v.naive(t, f, tokens)
+	m := load(t, f, layers.Options{F32: true})
+	in := layers.Input{Tokens: tokens}
+	for i := range tokens {
+		in.Logits = append(in.Logits, uint32(i))
+	}
+	var out layers.Output
+	if err := m.Forward(m.NewCache(16), in, &out); err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range out.Logits {
+		if d := math.Abs(float64(got) - want[i]); !(d <= 1e-4*(1+math.Abs(want[i]))) {
+			t.Fatalf("row %d, logit %d is %v, want %v", i/varVocab, i%varVocab, got, want[i])
+		}
+	}
+	checkSplits(t, f, tokens, layers.Options{F32: true})
+	quantised := v.file(t, quant.Q8_0)
+	checkSplits(t, quantised, tokens, layers.Options{})
+	checkBatch(t, quantised, tokens)
+}
+
+// checkBatch: sessions in one step get the bits that each gets alone.
 func checkBatch(t *testing.T, f *gguf.File, tokens []protocol.TokenID) {
 	t.Helper()
 	m := loadRange(t, f, protocol.LayerRange{To: parse(t, f).NLayers}, layers.Options{Threads: 2})
