@@ -4,6 +4,7 @@ package layers
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/shardnode/shardnode/pkg/gguf"
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -49,6 +50,17 @@ func PlanBytes(f *gguf.File, cfg *Config, r protocol.LayerRange) (int64, error) 
 		sum += int64(t.Size)
 	}
 	return sum, nil
+}
+
+// IdleBytes returns how many bytes of weights a decode step of one row leaves unread: those of experts that it does not go through.
+func IdleBytes(f *gguf.File, cfg *Config) int64 {
+	var idle int64
+	for i := range f.Tensors {
+		if t := &f.Tensors[i]; cfg.Experts > 0 && strings.HasSuffix(t.Name, "_exps.weight") {
+			idle += int64(t.Size) / int64(cfg.Experts) * int64(cfg.Experts-cfg.ExpertsUsed)
+		}
+	}
+	return idle
 }
 
 func missing(name string) error {
