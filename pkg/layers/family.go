@@ -17,6 +17,8 @@ func familyOf(arch string) *family {
 		return &gemma2
 	case "gemma3":
 		return &gemma3
+	case "gpt-oss":
+		return &gptoss
 	case "llama":
 		return &llama
 	case "phi3":
