@@ -23,7 +23,7 @@ func newModel() *cobra.Command {
 		Short: "Look into GGUF files, make and measure them",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newInspect(), newTokenize(), newDetokenize(), newLogits(), newPerplexity(), newQuantize(), newSynth())
+	cmd.AddCommand(newInspect(), newTokenize(), newDetokenize(), newLogits(), newPerplexity(), newQuantize(), newSplit(), newSynth())
 	return cmd
 }
 

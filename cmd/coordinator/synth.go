@@ -23,7 +23,7 @@ func newSynth() *cobra.Command {
 		Short: "Write a random model of a real shape, for benchmarks",
 		Long: `Write a random model of a real shape, for benchmarks: what it says means nothing, but it takes the memory and the time of a real one,
 and llama.cpp loads it. The same shape, type and seed give the same file everywhere. Shapes: tiny (27 million parameters), 0.4b,
-1.5b, 7b (as Llama 2 7B).`,
+1.5b, 7b (as Llama 2 7B), moe (1.3 billion, of which a token goes through 4 of 32 experts of each layer).`,
 		Example: "  coordinator model synth m.gguf --shape 1.5b --type q4_0",
 		Args:    exactArgs(1, "a file name: coordinator model synth m.gguf --shape tiny"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,7 +42,7 @@ and llama.cpp loads it. The same shape, type and seed give the same file everywh
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&shapeName, "shape", "", "tiny, 0.4b, 1.5b or 7b")
+	f.StringVar(&shapeName, "shape", "", "tiny, 0.4b, 1.5b, 7b or moe")
 	f.StringVar(&typeName, "type", "q8_0", "f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_0, q5_1, q4_k_m, q4_0 or q4_1")
 	f.Uint64Var(&seed, "seed", 1, "of the random weights")
 	o.register(cmd)

@@ -50,7 +50,7 @@ many times faster this program is. --busy 1 does all that while another process 
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.model, "model", "", "GGUF file (default: the embedded demo model)")
-	f.StringVar(&o.shape, "shape", "", "instead of a file, a random model of this shape: tiny, 0.4b, 1.5b or 7b")
+	f.StringVar(&o.shape, "shape", "", "instead of a file, a random model of this shape: tiny, 0.4b, 1.5b, 7b or moe")
 	f.StringVar(&o.typ, "type", "q8_0", "with --shape: tensor type, such as q4_0 or q4_k_m")
 	cmdline.ThreadsVar(f, &o.threads, "compute threads")
 	f.IntVarP(&o.rounds, "rounds", "r", 5, "how often each test runs")

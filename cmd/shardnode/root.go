@@ -16,6 +16,7 @@ const longHelp = `Serve a range of a model's transformer layers to a swarm.
 
   shardnode --layers 0-7                    of the embedded 32-layer demo model
   shardnode --layers 0-15 --model m.gguf    of a GGUF file; only these layers are read
+  shardnode --model m.layers-0-15.gguf      of a shard that coordinator model split has made
 
 Nodes and coordinators of one machine or LAN find each other by themselves. Elsewhere, give each node the address of
 one other with --bootstrap; a node logs its own addresses at start. Then, from any machine:
@@ -63,7 +64,7 @@ func newRoot() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.layers, "layers", "", "layers to serve, both ends included, counted from 0: 8-15")
+	f.StringVar(&o.layers, "layers", "", "layers to serve, both ends included, counted from 0: 8-15 (default, of a shard: those it has)")
 	f.StringVar(&o.model, "model", "", "GGUF file (default: the embedded demo model)")
 	f.StringSliceVar(&o.listen, "listen", nil, "multiaddr to listen on; repeatable (default: every interface, a port chosen once and kept)")
 	f.StringSliceVar(&o.announce, "announce", nil, "multiaddr that others reach this node at, when it differs; repeatable")
@@ -102,7 +103,7 @@ func noArgs(_ *cobra.Command, args []string) error {
 // validate returns the first problem that the flags alone show.
 func (o *options) validate() error {
 	switch {
-	case o.layers == "":
+	case o.layers == "" && o.model == "":
 		return cmdline.Usagef("which layers? Pass for example --layers 0-7")
 	case o.threads < 1 || o.threads > 1024:
 		return cmdline.Usagef("--threads %d: want 1 to 1024", o.threads)

@@ -56,6 +56,11 @@ func serve(ctx context.Context, o *options) error {
 	}
 	defer model.Close()
 	cfg.File, cfg.ModelName = model.File, model.Name
+	if o.layers == "" {
+		if cfg.Layers, err = shardLayers(model.File); err != nil {
+			return err
+		}
+	}
 	progress := newProgress(os.Stderr, log)
 	cfg.Progress = progress.of("loading the layers")
 	cfg.Manifest, err = gguf.LoadManifest(ctx, model.File, model.Path, filepath.Join(dir.Path, "cache"), progress.of("hashing the model, once per file"))
@@ -93,6 +98,18 @@ func serve(ctx context.Context, o *options) error {
 	return err
 }
 
+// shardLayers returns the layers that a shard says it has.
+func shardLayers(f *gguf.File) (protocol.LayerRange, error) {
+	s, err := f.ShardLayers()
+	switch {
+	case err != nil:
+		return protocol.LayerRange{}, err
+	case s == "":
+		return protocol.LayerRange{}, cmdline.Usagef("which layers? The file is a whole model: pass for example --layers 0-7")
+	}
+	return protocol.ParseLayerRange(s)
+}
+
 // holdPlan keeps the process to the node's memory plan: garbage must not outgrow it, and what was needed to start goes back to the system.
 func holdPlan(n *node.Node, f *gguf.File, m *gguf.Manifest) {
 	// Vocabulary and merges, which take tens of megabytes, have been read for the last time.
@@ -123,8 +140,10 @@ func (o *options) nodeConfig() (node.Config, error) {
 		cfg.ReplayBudget = int64(o.replay)
 	}
 	var err error
-	if cfg.Layers, err = protocol.ParseLayerRange(o.layers); err != nil {
-		return cfg, cmdline.Usagef("--layers: %v", err)
+	if o.layers != "" {
+		if cfg.Layers, err = protocol.ParseLayerRange(o.layers); err != nil {
+			return cfg, cmdline.Usagef("--layers: %v", err)
+		}
 	}
 	if cfg.KV, err = protocol.ParseDType(o.kv); err != nil {
 		return cfg, cmdline.Usagef("--kv: %v", err)

@@ -50,7 +50,7 @@ func New(ctx context.Context, f *gguf.File, threads int, progress func(done, tot
 	if err != nil {
 		return nil, err
 	}
-	r := &Runner{model: m, cfg: cfg, random: rand.New(rand.NewPCG(1, 2)), stream: stream}
+	r := &Runner{model: m, cfg: cfg, random: rand.New(rand.NewPCG(1, 2)), stream: stream - layers.IdleBytes(f, cfg)}
 	// Of an embedding that is not the head too, a token reads one row.
 	if t, ok := f.Tensor("token_embd.weight"); ok {
 		if _, own := f.Tensor("output.weight"); own {

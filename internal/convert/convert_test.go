@@ -272,8 +272,8 @@ func TestRefuses(t *testing.T) {
 		}
 		return f
 	}
-	if _, err := convert.NewPlan(file(10, make([]byte, 84)), fileType(t, "q8_0")); err == nil || !strings.Contains(err.Error(), "Q2_K, which cannot be read") {
-		t.Errorf("from Q2_K: %v", err)
+	if _, err := convert.NewPlan(file(18, make([]byte, 98)), fileType(t, "q8_0")); err == nil || !strings.Contains(err.Error(), "IQ3_XXS, which cannot be read") {
+		t.Errorf("from IQ3_XXS: %v", err)
 	}
 	for _, c := range []struct {
 		value float32

@@ -21,15 +21,33 @@ type Attention struct {
 	Heads  int // query heads of the group, side by side in a row
 	Pos    int
 	Scale  float32   // 1/sqrt(headDim)
+	Window int       // positions that a row sees at the most, its own among them; 0: all
+	Cap    float32   // scores are bent to stay within it, by SoftCap; 0: they are not
+	Sinks  []float32 // [Heads] a score more, of no position and without a value, that takes part in the sum; nil: none
 	Scores []float32 // scratch of at least ScoresLen(Rows, Heads, Pos+Rows)
+
+	from int // the first position seen
 }
 
 // ScoresLen returns the scratch that an [Attention] over positions below end needs.
-func ScoresLen(rows, heads, end int) int { return rows * heads * (tiled(end) + 1) }
+func ScoresLen(rows, heads, end int) int { return rows * heads * (tiled(end+1) + 1) }
 
 // Attend computes a over the keys and values of h (docs/numerics.md §6). Keys and values are converted once for all rows and
 // heads, none of which depends on another. It allocates nothing.
 func (h *KVHead) Attend(a *Attention) {
+	if a.Window == 0 || a.Pos+a.Rows <= a.Window {
+		h.attend(a)
+		return
+	}
+	one := *a // each row sees other positions
+	for i := range a.Rows {
+		one.Dst, one.Q, one.Rows, one.Pos = a.Dst[i*a.Stride:], a.Q[i*a.Stride:], 1, a.Pos+i
+		one.from = max(0, one.Pos+1-a.Window)
+		h.attend(&one)
+	}
+}
+
+func (h *KVHead) attend(a *Attention) {
 	if activeOps != nil && h.headDim%vectorLanes == 0 {
 		activeOps.attend(h, a)
 		return
@@ -38,20 +56,50 @@ func (h *KVHead) Attend(a *Attention) {
 }
 
 func (h *KVHead) attendPortable(a *Attention) {
-	stride := tiled(a.Pos + a.Rows)
+	stride, units := a.stride(), a.Rows*a.Heads
 	h.scores(a, stride)
-	for u := range a.Rows * a.Heads {
-		softmax(a.Scores[u*stride:][:a.Pos+u/a.Heads+1], a.Scale)
+	for u := range units {
+		s := a.Scores[u*stride+a.base():]
+		n, scale := a.finish(s, u)
+		softmax(s[:n], scale)
+		a.Scores[units*stride+u] = 1 / sumStrided(s[:n])
 		clear(h.out(a, u)) // the queries are not needed any more
 	}
 	h.mix(a, stride)
-	for u := range a.Rows * a.Heads {
-		inv := 1 / sumStrided(a.Scores[u*stride:][:a.Pos+u/a.Heads+1])
-		out := h.out(a, u)
+	for u := range units {
+		inv, out := a.Scores[units*stride+u], h.out(a, u)
 		for d := range out {
 			out[d] *= inv
 		}
 	}
+}
+
+// stride is the distance of units in Scores: the positions, in whole tiles, with room for a sink.
+func (a *Attention) stride() int { return tiled(a.Pos + a.Rows + min(len(a.Sinks), 1)) }
+
+// base is the first position of the tile that from is in.
+func (a *Attention) base() int { return a.from / kvTile * kvTile }
+
+// finish makes s, the products of unit u from position base on, ready for softmax: positions not seen count as nothing. It returns how many
+// scores there are, and what they are still to be multiplied by.
+func (a *Attention) finish(s []float32, u int) (n int, scale float32) {
+	skip := a.from - a.base()
+	n, scale = a.Pos+u/a.Heads+1-a.base(), a.Scale
+	if a.Cap != 0 || a.Sinks != nil {
+		Scale(s[skip:n], scale)
+		scale = 1
+	}
+	if a.Cap != 0 {
+		SoftCap(s[skip:n], a.Cap)
+	}
+	for j := range skip {
+		s[j] = float32(math.Inf(-1))
+	}
+	if a.Sinks != nil {
+		s[n] = a.Sinks[u%a.Heads]
+		n++
+	}
+	return n, scale
 }
 
 // out returns the result of unit u: a row's head.
@@ -63,7 +111,7 @@ func (h *KVHead) out(a *Attention, u int) []float32 {
 func (h *KVHead) scores(a *Attention, stride int) {
 	var buf [kvSlab * kvTile]float32
 	clear(a.Scores[:a.Rows*a.Heads*stride])
-	for first := 0; first < stride; first += kvTile {
+	for first := a.base(); first < a.Pos+a.Rows; first += kvTile {
 		for d := 0; d < h.headDim; d += kvSlab {
 			dims := min(kvSlab, h.headDim-d)
 			keys := h.keys(&buf, first, d, dims)
@@ -104,7 +152,7 @@ func sumStrided(x []float32) float32 {
 // mix adds the values, weighted by the scores, to the results.
 func (h *KVHead) mix(a *Attention, stride int) {
 	var buf [kvTile * kvSlab]float32
-	for first := 0; first < a.Pos+a.Rows; first += kvTile {
+	for first := a.from; first < a.Pos+a.Rows; first += kvTile {
 		for d := 0; d < h.headDim; d += kvSlab {
 			dims := min(kvSlab, h.headDim-d)
 			h.values(&buf, first, min(kvTile, a.Pos+a.Rows-first), d, dims)

@@ -15,9 +15,13 @@ import (
 
 // attend runs one Attention over rows from pos on; q is [rows][heads*dim].
 func attend(h *KVHead, q []float32, rows, heads, pos int) []float32 {
+	return attendAs(h, q, rows, heads, pos, 0, 0, nil)
+}
+
+func attendAs(h *KVHead, q []float32, rows, heads, pos, window int, limit float32, sinks []float32) []float32 {
 	dst := make([]float32, len(q))
 	h.Attend(&Attention{
-		Dst: dst, Q: q, Stride: heads * h.headDim, Rows: rows, Heads: heads, Pos: pos,
+		Dst: dst, Q: q, Stride: heads * h.headDim, Rows: rows, Heads: heads, Pos: pos, Window: window, Cap: limit, Sinks: sinks,
 		Scale: float32(1 / math.Sqrt(float64(h.headDim))), Scores: make([]float32, ScoresLen(rows, heads, pos+rows)),
 	})
 	return dst
@@ -53,10 +57,20 @@ func TestAttentionEqualsReference(t *testing.T) {
 					h.Put(pos, k[pos], v[pos])
 				}
 				q := randomFloats(rng, rows*heads*dim, 1)
-				got := attend(h, q, rows, heads, end-rows)
+				window := rapid.IntRange(0, 40).Draw(t, "window")
+				limit := rapid.SampledFrom([]float32{0, 2, 50}).Draw(t, "limit")
+				var sinks []float32
+				if rapid.Bool().Draw(t, "sinks") {
+					sinks = randomFloats(rng, heads, 3)
+				}
+				got := attendAs(h, q, rows, heads, end-rows, window, limit, sinks)
 				for u := range rows * heads {
 					n := end - rows + u/heads + 1
-					want := refAttention(q[u*dim:(u+1)*dim], k[:n], v[:n], typ == quant.F16)
+					a := variant{window: window, limit: limit}
+					if sinks != nil {
+						a.sink = &sinks[u%heads]
+					}
+					want := refAttention(q[u*dim:(u+1)*dim], k[:n], v[:n], typ == quant.F16, a)
 					diff(t, fmt.Sprintf("row %d, head %d", u/heads, u%heads), got[u*dim:(u+1)*dim], want)
 				}
 			})
@@ -115,6 +129,7 @@ func TestAttentionInPlace(t *testing.T) {
 		diff(t, "result", q[r*stride:r*stride+heads*dim], want[r*heads*dim:(r+1)*heads*dim])
 		diff(t, "beside it", q[r*stride+heads*dim:(r+1)*stride], before[r*stride+heads*dim:(r+1)*stride])
 	}
+	a.Window, a.Cap, a.Sinks = 2, 5, []float32{1, 2}
 	if allocs := testing.AllocsPerRun(5, func() { h.Attend(&a) }); allocs != 0 {
 		t.Errorf("%v allocations", allocs)
 	}

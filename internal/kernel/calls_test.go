@@ -182,11 +182,13 @@ func callsOf(tb testing.TB, which path) *calls {
 		c.work = fmt.Sprintf("a row of %d", ffn)
 		SwiGLU(z[:ffn], x[:ffn], y[:ffn])
 		GeGLU(z[:ffn], x[:ffn], y[:ffn])
+		SwiGLUClamped(z[:ffn], x[:ffn], y[:ffn])
 		r.Write(z[:ffn], x[:ffn])
 		c.work = fmt.Sprintf("%d logits", vocab)
 		ArgMax(y)
 		Maxima(z, y)
 		Weights(z, y, 5, 0.8)
+		SoftCap(z, 30)
 	}
 	for _, typ := range []quant.Type{quant.F16, quant.F32} {
 		for _, shape := range []struct{ positions, dim, turns int }{{span * 2, 256, turns}, {context, 64, 2}} {

@@ -15,6 +15,7 @@ import (
 // allTypes are the weight types that products are specified for.
 var allTypes = []quant.Type{
 	quant.F32, quant.F16, quant.BF16, quant.Q8_0, quant.Q4_0, quant.Q4_1, quant.Q5_0, quant.Q5_1, quant.Q4_K, quant.Q5_K, quant.Q6_K,
+	quant.Q2_K, quant.Q3_K, quant.IQ4_NL, quant.IQ4_XS, quant.MXFP4,
 }
 
 // randomFloats returns n numbers with a normal distribution of the given deviation.

@@ -130,6 +130,27 @@ func goldenLines(t *testing.T) []string {
 	add(y[:20], "weights")
 	new(Remainder).Write(y, x[:96])
 	add(y[:20], "remainder")
+	SwiGLUClamped(y, x, w)
+	add(y[:20], "clamped")
+	copy(y, x)
+	SoftCap(y, 3)
+	add(y[:20], "softcap")
+	chosen, shares := make([]int, 3), make([]float32, 3)
+	Route(chosen, shares, x)
+	add(append(shares, float32(chosen[0]), float32(chosen[1]), float32(chosen[2])), "route")
+	if rope, err = NewYarn(16, 150000, Yarn{Factor: 32, Context: 4096, Fast: 32, Slow: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if rope, err = rope.WithMagnitude((Yarn{Factor: 32}).Magnitude()); err != nil {
+		t.Fatal(err)
+	}
+	rope.Angles(cos, sin, 77777)
+	add(append(append([]float32(nil), cos...), sin...), "yarn")
+	h := newKVHead(t, quant.F16, 40, 16)
+	for pos := range 40 {
+		h.Put(pos, s.floats(16), s.floats(16))
+	}
+	add(attendAs(h, s.floats(2*2*16), 2, 2, 38, 21, 5, s.floats(2)), "attention/window, cap and sinks")
 	return lines
 }
 

@@ -20,7 +20,7 @@ const (
 // of the same weights. It is the hash of the panels of a certain matrix of each type, so that no change can be forgotten.
 func (p *Pool) PanelLayout() [sha256.Size]byte {
 	h, random := sha256.New(), rand.NewChaCha8([32]byte{})
-	for t := quant.Type(0); t <= quant.BF16; t++ {
+	for t := quant.Type(0); t <= quant.Last; t++ {
 		rowBytes, err := quant.RowBytes(t, layoutCols)
 		if err != nil || tilesOf(p.path, t) == nil {
 			continue

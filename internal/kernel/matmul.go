@@ -54,8 +54,14 @@ func isQuantized(t quant.Type) bool { return t != quant.F32 && t != quant.F16 &&
 // offsetOf returns what routines for panels take from each weight of type t, all at once by the sums of the activations; 0 for nothing.
 func offsetOf(t quant.Type) int {
 	switch t {
-	case quant.Q8_0:
+	case quant.Q8_0, quant.IQ4_NL, quant.IQ4_XS:
 		return 128
+	case quant.MXFP4:
+		return 12
+	case quant.Q3_K:
+		return 4
+	case quant.Q2_K:
+		return 1 // nothing, but the sums are needed for what is the same for all weights of a half
 	case quant.Q4_0:
 		return 8
 	case quant.Q5_0:

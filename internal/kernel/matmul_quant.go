@@ -27,8 +27,11 @@ func (j *matMulJob) quantRow(r, t, n int) {
 					lo, hi = lo*w.sub[0], hi*w.sub[1]
 				}
 				acc[i] = FMA(float32(lo+hi), float32(w.d*d[i]), acc[i])
-				if form.offset {
+				switch {
+				case form.offset:
 					acc[i] = FMA(w.m, s[i], acc[i])
+				case form.lows:
+					acc[i] = w.addLows(acc[i], j.a.sum[(first+b)*j.a.rows*sums+t+i:], j.a.rows, d[i])
 				}
 			}
 		}
@@ -36,6 +39,12 @@ func (j *matMulJob) quantRow(r, t, n int) {
 	for i := range n {
 		j.dst[(t+i)*j.m.Rows+r] = acc[i]
 	}
+}
+
+// addLows takes what the lows of both halves amount to from acc; sum has the negative sums of q, parts of a block rows apart.
+func (w *weightBlock) addLows(acc float32, sum []int32, rows int, d float32) float32 {
+	n := w.low[0]*sum[rows] + w.low[1]*sum[2*rows]
+	return FMA(float32(n), float32(w.m*d), acc)
 }
 
 // dot16 is the exact integer product of half a block.
@@ -79,10 +88,16 @@ func (j *matMulJob) packedRows(r, t, n int) {
 				y[0] = FMA(float32(s0), float32(w0.d*d[i]), y[0])
 				y[1] = FMA(float32(s1), float32(w1.d*d[i]), y[1])
 				y[2] = FMA(float32(s2), float32(w2.d*d[i]), y[2])
-				if form.offset {
+				switch {
+				case form.offset:
 					y[0] = FMA(w0.m, s[i], y[0])
 					y[1] = FMA(w1.m, s[i], y[1])
 					y[2] = FMA(w2.m, s[i], y[2])
+				case form.lows:
+					sum := j.a.sum[(first+b)*j.a.rows*sums+t+i:]
+					y[0] = w0.addLows(y[0], sum, j.a.rows, d[i])
+					y[1] = w1.addLows(y[1], sum, j.a.rows, d[i])
+					y[2] = w2.addLows(y[2], sum, j.a.rows, d[i])
 				}
 			}
 		}

@@ -122,8 +122,15 @@ func setScales(m *Matrix, scale, offset uint16) {
 	put := func(at int, h uint16) { m.data[at], m.data[at+1] = byte(h), byte(h>>8) }
 	for b := 0; b < len(m.data); b += format.BlockBytes {
 		switch m.Type {
-		case quant.Q8_0, quant.Q4_0, quant.Q5_0:
+		case quant.Q8_0, quant.Q4_0, quant.Q5_0, quant.IQ4_NL, quant.IQ4_XS:
 			put(b, scale)
+		case quant.MXFP4: // the same power of two
+			m.data[b] = byte(int(scale>>10&31) - 15 + 128)
+		case quant.Q2_K:
+			put(b+80, scale)
+			put(b+82, offset)
+		case quant.Q3_K:
+			put(b+108, scale)
 		case quant.Q4_1, quant.Q5_1, quant.Q4_K, quant.Q5_K:
 			put(b, scale)
 			put(b+2, offset)

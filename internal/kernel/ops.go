@@ -12,6 +12,8 @@ type ops struct {
 	softmax   func(s *float32, n int, scale float32) float32 // in groups of 16
 	swiglu    func(dst, gate, up *float32, n int)
 	geglu     func(dst, gate, up *float32, n int)
+	clamped   func(dst, gate, up *float32, n int)
+	softCap   func(x *float32, limit, by float32, n int)
 	squares   func(x *float32, n int) float32 // n is a multiple of 16
 	norm      func(dst, x, w *float32, r float32, n int)
 	add       func(dst, x *float32, n int)
@@ -69,6 +71,37 @@ func (o *ops) gegluRow(dst, gate, up []float32) {
 		o.geglu(&dst[0], &gate[:n][0], &up[:n][0], n)
 	}
 	gegluPortable(dst[n:], gate[n:], up[n:])
+}
+
+// swigluClampedRow is SwiGLUClamped.
+//
+//go:noinline
+func (o *ops) swigluClampedRow(dst, gate, up []float32) {
+	n := whole(len(dst))
+	if n > 0 {
+		o.clamped(&dst[0], &gate[:n][0], &up[:n][0], n)
+	}
+	swigluClampedPortable(dst[n:], gate[n:], up[n:])
+}
+
+// softCapPiece is how many elements one call bends: the logits of a large vocabulary take several.
+const softCapPiece = 1 << 16
+
+// softCapRow is SoftCap.
+func (o *ops) softCapRow(x []float32, limit float32) {
+	for ; len(x) > softCapPiece; x = x[softCapPiece:] {
+		o.softCapPart(x[:softCapPiece], limit)
+	}
+	o.softCapPart(x, limit)
+}
+
+//go:noinline
+func (o *ops) softCapPart(x []float32, limit float32) {
+	n := whole(len(x))
+	if n > 0 {
+		o.softCap(&x[0], limit, -2/limit, n)
+	}
+	softCapPortable(x[n:], limit)
 }
 
 // addRow is Add.

@@ -76,6 +76,16 @@ func swigluAVX2(dst *float32, gate *float32, up *float32, n int)
 //go:noescape
 func gegluAVX2(dst *float32, gate *float32, up *float32, n int)
 
+// swigluClampedAVX2 is SwiGLUClamped for n elements, a multiple of 8.
+//
+//go:noescape
+func swigluClampedAVX2(dst *float32, gate *float32, up *float32, n int)
+
+// softCapAVX2 is SoftCap for n elements, a multiple of 8; by is -2/limit.
+//
+//go:noescape
+func softCapAVX2(x *float32, limit float32, by float32, n int)
+
 // weightsAVX2 is Weights for n elements, a multiple of 8.
 //
 //go:noescape
@@ -90,6 +100,16 @@ func swigluAVX512(dst *float32, gate *float32, up *float32, n int)
 //
 //go:noescape
 func gegluAVX512(dst *float32, gate *float32, up *float32, n int)
+
+// swigluClampedAVX512 is SwiGLUClamped for n elements, a multiple of 8.
+//
+//go:noescape
+func swigluClampedAVX512(dst *float32, gate *float32, up *float32, n int)
+
+// softCapAVX512 is SoftCap for n elements, a multiple of 8; by is -2/limit.
+//
+//go:noescape
+func softCapAVX512(x *float32, limit float32, by float32, n int)
 
 // weightsAVX512 is Weights for n elements, a multiple of 8.
 //

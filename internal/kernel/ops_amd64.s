@@ -861,6 +861,129 @@ less8:
 	VZEROUPPER
 	RET
 
+// func swigluClampedAVX2(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swigluClampedAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         gate+8(FP), CX
+	MOVQ         up+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         $0x3f800000, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x40e00000, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc0e00000, SI
+	VMOVD        SI, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0xbfd9db23, SI
+	VMOVD        SI, X3
+	VPBROADCASTD X3, Y3
+
+vector8:
+	CMPQ         BX, $0x08
+	JLT          less8
+	VMOVUPS      (CX), Y4
+	VMINPS       Y4, Y1, Y4
+	VMULPS       Y3, Y4, Y5
+	VMULPS       expLog2E<>+0(SB), Y5, Y6
+	VADDPS       expShift<>+0(SB), Y6, Y6
+	VSUBPS       expShift<>+0(SB), Y6, Y7
+	VMOVAPS      Y5, Y8
+	VFNMADD231PS expLn2Hi<>+0(SB), Y7, Y8
+	VFNMADD231PS expLn2Lo<>+0(SB), Y7, Y8
+	VMOVUPS      exp6<>+0(SB), Y7
+	VFMADD213PS  exp5<>+0(SB), Y8, Y7
+	VFMADD213PS  exp4<>+0(SB), Y8, Y7
+	VFMADD213PS  exp3<>+0(SB), Y8, Y7
+	VFMADD213PS  exp2<>+0(SB), Y8, Y7
+	VFMADD213PS  exp1<>+0(SB), Y8, Y7
+	VFMADD213PS  exp1<>+0(SB), Y8, Y7
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCMPPS       $0x11, expUnder<>+0(SB), Y5, Y6
+	VANDNPS      Y7, Y6, Y7
+	VCMPPS       $0x1e, expOver<>+0(SB), Y5, Y6
+	VMOVUPS      expInf<>+0(SB), Y8
+	VBLENDVPS    Y6, Y8, Y7, Y7
+	VCMPPS       $0x03, Y5, Y5, Y6
+	VBLENDVPS    Y6, Y5, Y7, Y7
+	VADDPS       Y0, Y7, Y7
+	VDIVPS       Y7, Y4, Y4
+	VMOVUPS      (DX), Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y5, Y2, Y5
+	VADDPS       Y0, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func softCapAVX2(x *float32, limit float32, by float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softCapAVX2(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS limit+8(FP), Y0
+	VBROADCASTSS by+12(FP), Y1
+	MOVL         $0x3f800000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x80000000, DX
+	VMOVD        DX, X3
+	VPBROADCASTD X3, Y3
+
+vector8:
+	CMPQ         CX, $0x08
+	JLT          less8
+	VMOVUPS      (AX), Y4
+	VANDNPS      Y4, Y3, Y5
+	VMULPS       Y1, Y5, Y5
+	VMULPS       expLog2E<>+0(SB), Y5, Y6
+	VADDPS       expShift<>+0(SB), Y6, Y6
+	VSUBPS       expShift<>+0(SB), Y6, Y7
+	VMOVAPS      Y5, Y8
+	VFNMADD231PS expLn2Hi<>+0(SB), Y7, Y8
+	VFNMADD231PS expLn2Lo<>+0(SB), Y7, Y8
+	VMOVUPS      exp6<>+0(SB), Y7
+	VFMADD213PS  exp5<>+0(SB), Y8, Y7
+	VFMADD213PS  exp4<>+0(SB), Y8, Y7
+	VFMADD213PS  exp3<>+0(SB), Y8, Y7
+	VFMADD213PS  exp2<>+0(SB), Y8, Y7
+	VFMADD213PS  exp1<>+0(SB), Y8, Y7
+	VFMADD213PS  exp1<>+0(SB), Y8, Y7
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCMPPS       $0x11, expUnder<>+0(SB), Y5, Y6
+	VANDNPS      Y7, Y6, Y7
+	VCMPPS       $0x1e, expOver<>+0(SB), Y5, Y6
+	VMOVUPS      expInf<>+0(SB), Y8
+	VBLENDVPS    Y6, Y8, Y7, Y7
+	VCMPPS       $0x03, Y5, Y5, Y6
+	VBLENDVPS    Y6, Y5, Y7, Y7
+	VSUBPS       Y7, Y2, Y5
+	VADDPS       Y2, Y7, Y7
+	VDIVPS       Y7, Y5, Y5
+	VMULPS       Y0, Y5, Y5
+	VANDPS       Y3, Y4, Y4
+	VORPS        Y5, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
 // func weightsAVX2(dst *float32, x *float32, top float32, temperature float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·weightsAVX2(SB), NOSPLIT, $0-32
@@ -1124,6 +1247,230 @@ vector8:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func swigluClampedAVX512(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512F, AVX512VL, FMA3
+TEXT ·swigluClampedAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         gate+8(FP), CX
+	MOVQ         up+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         $0x3fb8aa3b, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x3f318000, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0xb95e8083, SI
+	VPBROADCASTD SI, Z2
+	MOVL         $0x42b17217, SI
+	VPBROADCASTD SI, Z3
+	MOVL         $0xc2aeac4f, SI
+	VPBROADCASTD SI, Z4
+	MOVL         $0x7f800000, SI
+	VPBROADCASTD SI, Z5
+	MOVL         $0x3ab563a6, SI
+	VPBROADCASTD SI, Z6
+	MOVL         $0x3c091ef0, SI
+	VPBROADCASTD SI, Z7
+	MOVL         $0x3d2aac2c, SI
+	VPBROADCASTD SI, Z8
+	MOVL         $0x3e2aaa46, SI
+	VPBROADCASTD SI, Z9
+	MOVL         $0x3efffffe, SI
+	VPBROADCASTD SI, Z10
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z11
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z12
+	MOVL         $0x40e00000, SI
+	VPBROADCASTD SI, Z13
+	MOVL         $0xc0e00000, SI
+	VPBROADCASTD SI, Z14
+	MOVL         $0xbfd9db23, SI
+	VPBROADCASTD SI, Z15
+
+vector16:
+	CMPQ         BX, $0x10
+	JLT          less16
+	VMOVUPS      (CX), Z16
+	VMINPS       Z16, Z13, Z16
+	VMULPS       Z15, Z16, Z17
+	VMULPS       Z0, Z17, Z18
+	VRNDSCALEPS  $0x00, Z18, Z18
+	VMOVAPS      Z17, Z19
+	VFNMADD231PS Z1, Z18, Z19
+	VFNMADD231PS Z2, Z18, Z19
+	VMOVAPS      Z6, Z20
+	VFMADD213PS  Z7, Z19, Z20
+	VFMADD213PS  Z8, Z19, Z20
+	VFMADD213PS  Z9, Z19, Z20
+	VFMADD213PS  Z10, Z19, Z20
+	VFMADD213PS  Z11, Z19, Z20
+	VFMADD213PS  Z11, Z19, Z20
+	VCMPPS       $0x05, Z4, Z17, K1
+	VCMPPS       $0x1e, Z3, Z17, K2
+	VSCALEFPS.Z  Z18, Z20, K1, Z20
+	VMOVAPS      Z5, K2, Z20
+	VADDPS       Z12, Z20, Z20
+	VDIVPS       Z20, Z16, Z16
+	VMOVUPS      (DX), Z17
+	VMINPS       Z17, Z13, Z17
+	VMAXPS       Z17, Z14, Z17
+	VADDPS       Z12, Z17, Z17
+	VMULPS       Z17, Z16, Z16
+	VMOVUPS      Z16, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, DX
+	SUBQ         $0x10, BX
+	JMP          vector16
+
+less16:
+vector8:
+	CMPQ         BX, $0x08
+	JLT          less8
+	VMOVUPS      (CX), Y16
+	VMINPS       Y16, Y13, Y16
+	VMULPS       Y15, Y16, Y17
+	VMULPS       Y0, Y17, Y18
+	VRNDSCALEPS  $0x00, Y18, Y18
+	VMOVAPS      Y17, Y19
+	VFNMADD231PS Y1, Y18, Y19
+	VFNMADD231PS Y2, Y18, Y19
+	VMOVAPS      Y6, Y20
+	VFMADD213PS  Y7, Y19, Y20
+	VFMADD213PS  Y8, Y19, Y20
+	VFMADD213PS  Y9, Y19, Y20
+	VFMADD213PS  Y10, Y19, Y20
+	VFMADD213PS  Y11, Y19, Y20
+	VFMADD213PS  Y11, Y19, Y20
+	VCMPPS       $0x05, Y4, Y17, K1
+	VCMPPS       $0x1e, Y3, Y17, K2
+	VSCALEFPS.Z  Y18, Y20, K1, Y20
+	VMOVAPS      Y5, K2, Y20
+	VADDPS       Y12, Y20, Y20
+	VDIVPS       Y20, Y16, Y16
+	VMOVUPS      (DX), Y17
+	VMINPS       Y17, Y13, Y17
+	VMAXPS       Y17, Y14, Y17
+	VADDPS       Y12, Y17, Y17
+	VMULPS       Y17, Y16, Y16
+	VMOVUPS      Y16, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JMP          vector8
+
+less8:
+	VZEROUPPER
+	RET
+
+// func softCapAVX512(x *float32, limit float32, by float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, FMA3
+TEXT ·softCapAVX512(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS limit+8(FP), Z0
+	VBROADCASTSS by+12(FP), Z1
+	MOVL         $0x3fb8aa3b, DX
+	VPBROADCASTD DX, Z2
+	MOVL         $0x3f318000, DX
+	VPBROADCASTD DX, Z3
+	MOVL         $0xb95e8083, DX
+	VPBROADCASTD DX, Z4
+	MOVL         $0x42b17217, DX
+	VPBROADCASTD DX, Z5
+	MOVL         $0xc2aeac4f, DX
+	VPBROADCASTD DX, Z6
+	MOVL         $0x7f800000, DX
+	VPBROADCASTD DX, Z7
+	MOVL         $0x3ab563a6, DX
+	VPBROADCASTD DX, Z8
+	MOVL         $0x3c091ef0, DX
+	VPBROADCASTD DX, Z9
+	MOVL         $0x3d2aac2c, DX
+	VPBROADCASTD DX, Z10
+	MOVL         $0x3e2aaa46, DX
+	VPBROADCASTD DX, Z11
+	MOVL         $0x3efffffe, DX
+	VPBROADCASTD DX, Z12
+	MOVL         $0x3f800000, DX
+	VPBROADCASTD DX, Z13
+	MOVL         $0x3f800000, DX
+	VPBROADCASTD DX, Z14
+	MOVL         $0x80000000, DX
+	VPBROADCASTD DX, Z15
+
+vector16:
+	CMPQ         CX, $0x10
+	JLT          less16
+	VMOVUPS      (AX), Z16
+	VANDNPS      Z16, Z15, Z17
+	VMULPS       Z1, Z17, Z17
+	VMULPS       Z2, Z17, Z18
+	VRNDSCALEPS  $0x00, Z18, Z18
+	VMOVAPS      Z17, Z19
+	VFNMADD231PS Z3, Z18, Z19
+	VFNMADD231PS Z4, Z18, Z19
+	VMOVAPS      Z8, Z20
+	VFMADD213PS  Z9, Z19, Z20
+	VFMADD213PS  Z10, Z19, Z20
+	VFMADD213PS  Z11, Z19, Z20
+	VFMADD213PS  Z12, Z19, Z20
+	VFMADD213PS  Z13, Z19, Z20
+	VFMADD213PS  Z13, Z19, Z20
+	VCMPPS       $0x05, Z6, Z17, K1
+	VCMPPS       $0x1e, Z5, Z17, K2
+	VSCALEFPS.Z  Z18, Z20, K1, Z20
+	VMOVAPS      Z7, K2, Z20
+	VSUBPS       Z20, Z14, Z17
+	VADDPS       Z14, Z20, Z20
+	VDIVPS       Z20, Z17, Z17
+	VMULPS       Z0, Z17, Z17
+	VANDPS       Z15, Z16, Z16
+	VORPS        Z17, Z16, Z16
+	VMOVUPS      Z16, (AX)
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, CX
+	JMP          vector16
+
+less16:
+vector8:
+	CMPQ         CX, $0x08
+	JLT          less8
+	VMOVUPS      (AX), Y16
+	VANDNPS      Y16, Y15, Y17
+	VMULPS       Y1, Y17, Y17
+	VMULPS       Y2, Y17, Y18
+	VRNDSCALEPS  $0x00, Y18, Y18
+	VMOVAPS      Y17, Y19
+	VFNMADD231PS Y3, Y18, Y19
+	VFNMADD231PS Y4, Y18, Y19
+	VMOVAPS      Y8, Y20
+	VFMADD213PS  Y9, Y19, Y20
+	VFMADD213PS  Y10, Y19, Y20
+	VFMADD213PS  Y11, Y19, Y20
+	VFMADD213PS  Y12, Y19, Y20
+	VFMADD213PS  Y13, Y19, Y20
+	VFMADD213PS  Y13, Y19, Y20
+	VCMPPS       $0x05, Y6, Y17, K1
+	VCMPPS       $0x1e, Y5, Y17, K2
+	VSCALEFPS.Z  Y18, Y20, K1, Y20
+	VMOVAPS      Y7, K2, Y20
+	VSUBPS       Y20, Y14, Y17
+	VADDPS       Y14, Y20, Y20
+	VDIVPS       Y20, Y17, Y17
+	VMULPS       Y0, Y17, Y17
+	VANDPS       Y15, Y16, Y16
+	VORPS        Y17, Y16, Y16
+	VMOVUPS      Y16, (AX)
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
 	JMP          vector8
 
 less8:

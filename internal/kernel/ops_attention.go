@@ -42,17 +42,19 @@ func (o *ops) putRow(h *KVHead, pos int, k, v []float32) int {
 
 // attend is KVHead.Attend for head dimensions that are a multiple of vectorLanes.
 func (o *ops) attend(h *KVHead, a *Attention) {
-	kv, stride, units := o.kv(h), tiled(a.Pos+a.Rows), a.Rows*a.Heads
-	for first := 0; first < stride; first += span {
+	kv, stride, units := o.kv(h), a.stride(), a.Rows*a.Heads
+	for first := a.base(); first < a.Pos+a.Rows; first += span {
 		for u := max(0, first-a.Pos) * a.Heads; u < units; {
 			u += kv.scoreUnits(h, a, first, u)
 		}
 	}
 	for u := range units {
-		a.Scores[units*stride+u] = o.softmaxRow(a.Scores[u*stride:][:stride], a.Pos+u/a.Heads+1, a.Scale)
+		s := a.Scores[u*stride+a.base() : (u+1)*stride]
+		n, scale := a.finish(s, u)
+		a.Scores[units*stride+u] = o.softmaxRow(s, n, scale)
 		clear(h.out(a, u)) // the queries are not needed any more
 	}
-	for first := 0; first < a.Pos+a.Rows; first += span {
+	for first := a.from; first < a.Pos+a.Rows; first += span {
 		for u := max(0, first-a.Pos) * a.Heads; u < units; {
 			u += kv.mixUnits(h, a, first, u)
 		}
@@ -67,8 +69,7 @@ func (o *ops) attend(h *KVHead, a *Attention) {
 //
 //go:noinline
 func (kv *kvOps) scoreUnits(h *KVHead, a *Attention, first, u int) int {
-	stride := tiled(a.Pos + a.Rows)
-	n := min(span, stride-first)
+	stride, n := a.stride(), min(span, tiled(a.Pos+a.Rows)-first)
 	k := h.keyTiles(first, n)
 	score := func(u int) *float32 { return &a.Scores[u*stride+first:][:n][0] }
 	query := func(u int) *float32 { return &a.Q[u/a.Heads*a.Stride+u%a.Heads*h.headDim:][:h.headDim][0] }
@@ -89,7 +90,7 @@ func (kv *kvOps) scoreUnits(h *KVHead, a *Attention, first, u int) int {
 //
 //go:noinline
 func (kv *kvOps) mixUnits(h *KVHead, a *Attention, first, u int) int {
-	stride := tiled(a.Pos + a.Rows)
+	stride := a.stride()
 	seen := func(u int) int { return min(span, a.Pos+u/a.Heads+1-first) }
 	score := func(u int) *float32 { return &a.Scores[u*stride+first:][:seen(u)][0] }
 	out := func(u int) *float32 { return &h.out(a, u)[0] }

@@ -60,6 +60,85 @@ func TestGeGLUEqualsReference(t *testing.T) {
 	})
 }
 
+func TestClampedEqualsReference(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		n := rapid.IntRange(0, 100).Draw(t, "length")
+		gate, up := drawFloats(t, rng, n), drawFloats(t, rng, n)
+		want := refClamped(gate, up)
+		SwiGLUClamped(gate, gate, up)
+		diff(t, "clamped", gate, want)
+	})
+}
+
+func TestSoftCapEqualsReference(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		x := drawFloats(t, rng, rapid.IntRange(0, 100).Draw(t, "length"))
+		limit := rapid.SampledFrom([]float32{1, 30, 50}).Draw(t, "limit")
+		want := make([]float32, len(x))
+		for i, v := range x {
+			want[i] = refSoftCap(v, limit)
+			if exact := float64(limit) * math.Tanh(float64(v)/float64(limit)); !(math.Abs(exact-float64(want[i])) <= 2e-7*float64(limit)) && v == v {
+				t.Fatalf("%v is bent to %v, want %v", v, want[i], exact)
+			}
+		}
+		SoftCap(x, limit)
+		diff(t, "soft cap", x, want)
+	})
+	big, small := randomFloats(rand.New(rand.NewPCG(1, 1)), 2*softCapPiece+13, 40), make([]float32, 1) // several calls
+	for i := 0; i < len(big); i += 999 {
+		small[0] = big[i]
+		SoftCap(small, 30)
+		if i+999 >= len(big) {
+			SoftCap(big, 30)
+			diff(t, "the last", big[i:i+1], small)
+		}
+	}
+}
+
+func TestScale(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(5, 5))
+	for n := range 40 {
+		x, y := randomFloats(rng, n, 10), randomFloats(rng, n, 10)
+		sum, times := slices.Clone(x), slices.Clone(x)
+		for i := range x {
+			sum[i] += float32(-1.7 * y[i])
+			times[i] = float32(times[i] * 0.3)
+		}
+		scaled := slices.Clone(x)
+		Scale(scaled, 0.3)
+		diff(t, "scaled", scaled, times)
+		AddScaled(x, y, -1.7)
+		diff(t, "added", x, sum)
+	}
+}
+
+// Ties go to the lowest index, whatever the logits are.
+func TestRouteEqualsReference(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		x := drawFloats(t, rng, rapid.IntRange(1, 140).Draw(t, "experts"))
+		if levels := rapid.IntRange(0, 4).Draw(t, "levels"); levels > 0 { // many ties
+			for i := range x {
+				x[i] = []float32{float32(math.Inf(-1)), float32(math.NaN()), 1, 2}[rng.IntN(levels)]
+			}
+		}
+		k := rapid.IntRange(1, len(x)).Draw(t, "chosen")
+		chosen, shares := make([]int, k), make([]float32, k)
+		Route(chosen, shares, x)
+		wantChosen, wantShares := refRoute(x, k)
+		if !slices.Equal(chosen, wantChosen) {
+			t.Fatalf("chosen of %v: %v, want %v", x, chosen, wantChosen)
+		}
+		diff(t, "shares", shares, wantShares)
+	})
+}
+
 // TestGeGLUError compares a sample of all gates with float64 arithmetic; the limits are documented.
 func TestGeGLUError(t *testing.T) {
 	t.Parallel()

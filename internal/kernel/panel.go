@@ -17,7 +17,8 @@ const panelRows = 16
 //
 // Floats lie column by column. For each block of 32 columns, or of 256 of a K-quant, a panel has the 16 f16 scales, the 16 f16 minima if there are any, packed
 // scales of sub-blocks, then quads of four columns, a dword for each row. Nibbles of quad k+4 lie above those of quad k. Bits
-// beyond the nibble lie before them, those of quad k in place k of each byte.
+// beyond the nibble lie before them, those of quad k in place k of each byte. Two bits a number (Q2_K, Q3_K) lie as those beyond Q6_K's nibbles
+// do; MXFP4's scales are bytes.
 func (p *Pool) Pack(m *Matrix, mem *Memory) (*Matrix, error) {
 	packed, err := p.NewPacked(m, mem)
 	if err == nil && packed != m {
@@ -75,6 +76,36 @@ func packBlock(dst []byte, t quant.Type, src []byte, i int) {
 		copy(dst[32+2*i:], src[2:4])
 		putQuad(dst[64:], i, 0, fifths(src[4:]))
 		packNibbles(dst[64+64:], src[8:], i)
+	case quant.IQ4_NL:
+		copy(dst[2*i:], src[:2])
+		packNibbles(dst[32:], src[2:], i)
+	case quant.MXFP4:
+		dst[i] = src[0]
+		packNibbles(dst[16:], src[1:], i)
+	case quant.IQ4_XS:
+		copy(dst[2*i:], src[:2])
+		putQuad(dst[32:], i, 0, quad(src[4:], 0))
+		copy(dst[96+2*i:], src[2:4])
+		for j := range spanBlocks {
+			packNibbles(dst[128+256*j:], src[8+16*j:], i)
+		}
+	case quant.Q2_K:
+		copy(dst[2*i:], src[80:82])
+		copy(dst[32+2*i:], src[82:84])
+		for k, s := range src[:16] {
+			dst[64+16*k+i] = s
+		}
+		for j := range spanBlocks {
+			packPairs(dst[320+128*j:], src[16+j/4*32:], j%4*2, i)
+		}
+	case quant.Q3_K:
+		copy(dst[2*i:], src[108:110])
+		packScales3(dst[32:], src[96:], i)
+		for j := range spanBlocks {
+			to := dst[224+(128+64)*j:]
+			packPairs(to, src[32+j/4*32:], j%4*2, i)
+			putQuad(to[128:], i, 0, gather(src, 8, j, 1, 0x01010101))
+		}
 	case quant.Q4_K:
 		packK(dst, src, i)
 		for j := range spanBlocks {
@@ -95,8 +126,7 @@ func packBlock(dst []byte, t quant.Type, src []byte, i int) {
 		for j := range spanBlocks {
 			low, high := src[j/4*64+j%2*32:], src[128+j/4*32:]
 			to := dst[32+256+(128+256)*j:]
-			putQuad(to, i, 0, gather(high, 4, j%4*2, 2, 0x03030303))
-			putQuad(to, i, 1, gather(high[16:], 4, j%4*2, 2, 0x03030303))
+			packPairs(to, high, j%4*2, i)
 			packHalfBytes(to[128:], low, j%4/2*4, i)
 		}
 	}
@@ -109,6 +139,26 @@ func packK(dst, src []byte, i int) {
 	for k := range 3 {
 		putQuad(dst[64:], i, k, quad(src[4:], k))
 	}
+}
+
+// packPairs takes the bit pairs at shift of 32 bytes.
+func packPairs(dst, src []byte, shift, i int) {
+	putQuad(dst, i, 0, gather(src, 4, shift, 2, 0x03030303))
+	putQuad(dst, i, 1, gather(src[16:], 4, shift, 2, 0x03030303))
+}
+
+// packScales3 writes the scales of a Q3_K block: two dwords of eight nibbles, then one of the pairs above them.
+func packScales3(dst, src []byte, i int) {
+	var low [2]uint32
+	var high uint32
+	for j := range 16 {
+		s := uint32(quant.Scale3(j, src)+32) & 63
+		low[j/8] |= s & 15 << (j % 8 * 4)
+		high |= s >> 4 << (2 * j)
+	}
+	putQuad(dst, i, 0, low[0])
+	putQuad(dst, i, 1, low[1])
+	putQuad(dst, i, 2, high)
 }
 
 // packNibbles writes 16 bytes that are in the panel's order already.

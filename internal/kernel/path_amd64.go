@@ -66,6 +66,7 @@ func readOf(p path) readFunc {
 var opsAVX512 = func() ops {
 	o := opsAVX2
 	o.softmax, o.swiglu, o.geglu, o.weights = softmaxAVX512, swigluAVX512, gegluAVX512, weightsAVX512
+	o.clamped, o.softCap = swigluClampedAVX512, softCapAVX512
 	o.kv16 = kvOps{putF16AVX2, scores4F16AVX512, scores2F16AVX512, scores1F16AVX512, mix4F16AVX512, mix2F16AVX512, mix1F16AVX512}
 	o.kv32 = kvOps{putF32AVX2, scores4F32AVX512, scores2F32AVX512, scores1F32AVX512, mix4F32AVX512, mix2F32AVX512, mix1F32AVX512}
 	return o
@@ -77,6 +78,8 @@ var opsAVX2 = ops{
 	softmax:   softmaxAVX2,
 	swiglu:    swigluAVX2,
 	geglu:     gegluAVX2,
+	clamped:   swigluClampedAVX2,
+	softCap:   softCapAVX2,
 	squares:   squaresAVX2,
 	norm:      normAVX2,
 	add:       addAVX2,
@@ -91,29 +94,39 @@ var opsAVX2 = ops{
 }
 
 var tilesAVX2 = map[quant.Type]*tiles{
-	quant.Q8_0: {quant: []tileFunc{tileAVX2Q8_0x1, tileAVX2Q8_0x2, tileAVX2Q8_0x4}},
-	quant.Q4_0: {quant: []tileFunc{tileAVX2Q4_0x1, tileAVX2Q4_0x2, tileAVX2Q4_0x4}},
-	quant.Q4_1: {quant: []tileFunc{tileAVX2Q4_1x1, tileAVX2Q4_1x2, tileAVX2Q4_1x4}},
-	quant.Q5_0: {quant: []tileFunc{tileAVX2Q5_0x1, tileAVX2Q5_0x2, tileAVX2Q5_0x4}},
-	quant.Q5_1: {quant: []tileFunc{tileAVX2Q5_1x1, tileAVX2Q5_1x2, tileAVX2Q5_1x4}},
-	quant.Q4_K: {quant: []tileFunc{tileAVX2Q4_Kx1, tileAVX2Q4_Kx2, tileAVX2Q4_Kx4}},
-	quant.Q5_K: {quant: []tileFunc{tileAVX2Q5_Kx1, tileAVX2Q5_Kx2, tileAVX2Q5_Kx4}},
-	quant.Q6_K: {quant: []tileFunc{tileAVX2Q6_Kx1, tileAVX2Q6_Kx2, tileAVX2Q6_Kx4}},
-	quant.F32:  {floatOne: tileAVX2F32x1, floatFour: tileAVX2F32x4},
-	quant.F16:  {floatOne: tileAVX2F16x1, floatFour: tileAVX2F16x4},
-	quant.BF16: {floatOne: tileAVX2BF16x1, floatFour: tileAVX2BF16x4},
+	quant.Q8_0:   {quant: []tileFunc{tileAVX2Q8_0x1, tileAVX2Q8_0x2, tileAVX2Q8_0x4}},
+	quant.Q4_0:   {quant: []tileFunc{tileAVX2Q4_0x1, tileAVX2Q4_0x2, tileAVX2Q4_0x4}},
+	quant.Q4_1:   {quant: []tileFunc{tileAVX2Q4_1x1, tileAVX2Q4_1x2, tileAVX2Q4_1x4}},
+	quant.Q5_0:   {quant: []tileFunc{tileAVX2Q5_0x1, tileAVX2Q5_0x2, tileAVX2Q5_0x4}},
+	quant.Q5_1:   {quant: []tileFunc{tileAVX2Q5_1x1, tileAVX2Q5_1x2, tileAVX2Q5_1x4}},
+	quant.Q4_K:   {quant: []tileFunc{tileAVX2Q4_Kx1, tileAVX2Q4_Kx2, tileAVX2Q4_Kx4}},
+	quant.Q5_K:   {quant: []tileFunc{tileAVX2Q5_Kx1, tileAVX2Q5_Kx2, tileAVX2Q5_Kx4}},
+	quant.Q6_K:   {quant: []tileFunc{tileAVX2Q6_Kx1, tileAVX2Q6_Kx2, tileAVX2Q6_Kx4}},
+	quant.Q2_K:   {quant: []tileFunc{tileAVX2Q2_Kx1, tileAVX2Q2_Kx2, tileAVX2Q2_Kx4}},
+	quant.Q3_K:   {quant: []tileFunc{tileAVX2Q3_Kx1, tileAVX2Q3_Kx2, tileAVX2Q3_Kx4}},
+	quant.IQ4_NL: {quant: []tileFunc{tileAVX2IQ4_NLx1, tileAVX2IQ4_NLx2, tileAVX2IQ4_NLx4}},
+	quant.IQ4_XS: {quant: []tileFunc{tileAVX2IQ4_XSx1, tileAVX2IQ4_XSx2, tileAVX2IQ4_XSx4}},
+	quant.MXFP4:  {quant: []tileFunc{tileAVX2MXFP4x1, tileAVX2MXFP4x2, tileAVX2MXFP4x4}},
+	quant.F32:    {floatOne: tileAVX2F32x1, floatFour: tileAVX2F32x4},
+	quant.F16:    {floatOne: tileAVX2F16x1, floatFour: tileAVX2F16x4},
+	quant.BF16:   {floatOne: tileAVX2BF16x1, floatFour: tileAVX2BF16x4},
 }
 
 var tilesAVX512 = map[quant.Type]*tiles{
-	quant.Q8_0: {quant: []tileFunc{tileAVX512Q8_0x1, tileAVX512Q8_0x2, tileAVX512Q8_0x4}, pair: tileAVX512Q8_0x4Pair},
-	quant.Q4_0: {quant: []tileFunc{tileAVX512Q4_0x1, tileAVX512Q4_0x2, tileAVX512Q4_0x4}, pair: tileAVX512Q4_0x4Pair},
-	quant.Q4_1: {quant: []tileFunc{tileAVX512Q4_1x1, tileAVX512Q4_1x2, tileAVX512Q4_1x4, tileAVX512Q4_1x8}},
-	quant.Q5_0: {quant: []tileFunc{tileAVX512Q5_0x1, tileAVX512Q5_0x2, tileAVX512Q5_0x4, tileAVX512Q5_0x8}},
-	quant.Q5_1: {quant: []tileFunc{tileAVX512Q5_1x1, tileAVX512Q5_1x2, tileAVX512Q5_1x4, tileAVX512Q5_1x8}},
-	quant.Q4_K: {quant: []tileFunc{tileAVX512Q4_Kx1, tileAVX512Q4_Kx2, tileAVX512Q4_Kx4, tileAVX512Q4_Kx8}},
-	quant.Q5_K: {quant: []tileFunc{tileAVX512Q5_Kx1, tileAVX512Q5_Kx2, tileAVX512Q5_Kx4, tileAVX512Q5_Kx8}},
-	quant.Q6_K: {quant: []tileFunc{tileAVX512Q6_Kx1, tileAVX512Q6_Kx2, tileAVX512Q6_Kx4, tileAVX512Q6_Kx8}},
-	quant.F32:  {floatOne: tileAVX512F32x1, floatFour: tileAVX512F32x4},
-	quant.F16:  {floatOne: tileAVX512F16x1, floatFour: tileAVX512F16x4},
-	quant.BF16: {floatOne: tileAVX512BF16x1, floatFour: tileAVX512BF16x4},
+	quant.Q8_0:   {quant: []tileFunc{tileAVX512Q8_0x1, tileAVX512Q8_0x2, tileAVX512Q8_0x4}, pair: tileAVX512Q8_0x4Pair},
+	quant.Q4_0:   {quant: []tileFunc{tileAVX512Q4_0x1, tileAVX512Q4_0x2, tileAVX512Q4_0x4}, pair: tileAVX512Q4_0x4Pair},
+	quant.Q4_1:   {quant: []tileFunc{tileAVX512Q4_1x1, tileAVX512Q4_1x2, tileAVX512Q4_1x4, tileAVX512Q4_1x8}},
+	quant.Q5_0:   {quant: []tileFunc{tileAVX512Q5_0x1, tileAVX512Q5_0x2, tileAVX512Q5_0x4, tileAVX512Q5_0x8}},
+	quant.Q5_1:   {quant: []tileFunc{tileAVX512Q5_1x1, tileAVX512Q5_1x2, tileAVX512Q5_1x4, tileAVX512Q5_1x8}},
+	quant.Q4_K:   {quant: []tileFunc{tileAVX512Q4_Kx1, tileAVX512Q4_Kx2, tileAVX512Q4_Kx4, tileAVX512Q4_Kx8}},
+	quant.Q5_K:   {quant: []tileFunc{tileAVX512Q5_Kx1, tileAVX512Q5_Kx2, tileAVX512Q5_Kx4, tileAVX512Q5_Kx8}},
+	quant.Q6_K:   {quant: []tileFunc{tileAVX512Q6_Kx1, tileAVX512Q6_Kx2, tileAVX512Q6_Kx4, tileAVX512Q6_Kx8}},
+	quant.Q2_K:   {quant: []tileFunc{tileAVX512Q2_Kx1, tileAVX512Q2_Kx2, tileAVX512Q2_Kx4}},
+	quant.Q3_K:   {quant: []tileFunc{tileAVX512Q3_Kx1, tileAVX512Q3_Kx2, tileAVX512Q3_Kx4, tileAVX512Q3_Kx8}},
+	quant.IQ4_NL: {quant: []tileFunc{tileAVX512IQ4_NLx1, tileAVX512IQ4_NLx2, tileAVX512IQ4_NLx4, tileAVX512IQ4_NLx8}},
+	quant.IQ4_XS: {quant: []tileFunc{tileAVX512IQ4_XSx1, tileAVX512IQ4_XSx2, tileAVX512IQ4_XSx4, tileAVX512IQ4_XSx8}},
+	quant.MXFP4:  {quant: []tileFunc{tileAVX512MXFP4x1, tileAVX512MXFP4x2, tileAVX512MXFP4x4, tileAVX512MXFP4x8}},
+	quant.F32:    {floatOne: tileAVX512F32x1, floatFour: tileAVX512F32x4},
+	quant.F16:    {floatOne: tileAVX512F16x1, floatFour: tileAVX512F16x4},
+	quant.BF16:   {floatOne: tileAVX512BF16x1, floatFour: tileAVX512BF16x4},
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/big"
+	"slices"
 
 	"github.com/shardnode/shardnode/internal/quant"
 )
@@ -118,9 +119,46 @@ func refBlock(t quant.Type, row []byte, b int) (w [32]int, scale, offset float32
 			w[i] = low + 16*(high>>(2*(in/32))%4) - 32
 			scale = f16(p[208:])
 			subScale[i/16] = int(int8(p[192+e/16]))
+		case quant.Q2_K, quant.Q3_K:
+			e := b%8*32 + i
+			pair := func(p []byte) int { return int(p[e/128*32+e%32]) >> (e % 128 / 32 * 2) % 4 }
+			if t == quant.Q2_K {
+				p := row[b/8*84:]
+				w[i], scale = pair(p[16:]), f16(p[80:])
+				subScale[i/16] = int(p[e/16]) % 16
+				continue
+			}
+			p := row[b/8*110:]
+			w[i], scale = pair(p[32:])+4*(int(p[e%32])>>(e/32)%2)-4, f16(p[108:])
+			j := e / 16
+			subScale[i/16] = int(p[96+j%8])>>(j/8*4)%16 + 16*(int(p[104+j%4])>>(j/4*2)%4) - 32
+		case quant.IQ4_NL:
+			p := row[b*18:]
+			w[i], scale = refIQ4[nibble(p[2:], i)], f16(p)
+		case quant.IQ4_XS:
+			p, j := row[b/8*136:], b%8
+			sc := int(p[4+j/2])>>(j%2*4)%16 + 16*(int(binary.LittleEndian.Uint16(p[2:]))>>(2*j)%4) - 32
+			w[i], scale = refIQ4[nibble(p[8+16*j:], i)], float32(f16(p)*float32(sc))
+		case quant.MXFP4:
+			p := row[b*17:]
+			w[i], scale = refMXFP4[nibble(p[1:], i)], float32(math.Ldexp(1, int(p[0])-128))
 		}
 	}
 	return w, scale, offset, subScale, hasOffset
+}
+
+var (
+	refIQ4   = [16]int{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+	refMXFP4 = [16]int{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+)
+
+// refLows is what Q2_K takes away: the minimum of each half of a block times the sum of its activations.
+func refLows(row []byte, b int, q [32]int) (n int, dmin float32) {
+	p := row[b/8*84:]
+	for i, v := range q {
+		n += int(p[b%8*2+i/16]) / 16 * v
+	}
+	return n, quant.F16ToF32(binary.LittleEndian.Uint16(p[82:]))
 }
 
 // refDot is one element of a product: §2 or §3.
@@ -152,6 +190,10 @@ func refDot(t quant.Type, row []byte, x []float32) float32 {
 		acc = refFMA(float32(isum), float32(scale*da), acc)
 		if hasOffset {
 			acc = refFMA(offset, s, acc)
+		}
+		if t == quant.Q2_K {
+			n, dmin := refLows(row, b, q)
+			acc = refFMA(float32(-n), float32(dmin*da), acc)
 		}
 	}
 	return acc
@@ -294,8 +336,69 @@ func refWeight(x, top, temperature float32) float32 {
 	return 0
 }
 
+// refClamped is §8's activation of gpt-oss.
+func refClamped(gate, up []float32) []float32 {
+	y := make([]float32, len(gate))
+	for i, g := range gate {
+		u := up[i]
+		if g >= 7 {
+			g = 7
+		}
+		if u >= 7 {
+			u = 7
+		} else if u <= -7 {
+			u = -7
+		}
+		den := float32(1 + refExp(float32(-1.702*g)))
+		y[i] = float32(float32(g/den) * float32(u+1))
+	}
+	return y
+}
+
+// refSoftCap is §8.
+func refSoftCap(x, limit float32) float32 {
+	e := refExp(float32(float32(math.Abs(float64(x))) * float32(-2/limit)))
+	t := float32(float32(1-e) / float32(1+e))
+	return float32(math.Copysign(float64(float32(limit*t)), float64(x)))
+}
+
+// refRoute is §9: experts by value, then index, and the softmax of those chosen.
+func refRoute(logits []float32, k int) (chosen []int, shares []float32) {
+	value := func(i int) float32 {
+		if logits[i] != logits[i] {
+			return float32(math.Inf(-1))
+		}
+		return logits[i]
+	}
+	for range k {
+		best := -1
+		for i := range logits {
+			if !slices.Contains(chosen, i) && (best < 0 || value(i) > value(best)) {
+				best = i
+			}
+		}
+		chosen = append(chosen, best)
+	}
+	var sum float32
+	for _, i := range chosen {
+		shares = append(shares, refExp(float32(value(i)-value(chosen[0]))))
+		sum += shares[len(shares)-1]
+	}
+	for i := range shares {
+		shares[i] /= sum
+	}
+	return chosen, shares
+}
+
+// variant is what §6 lets a model add to attention.
+type variant struct {
+	window int      // 0: none
+	limit  float32  // of scores; 0: none
+	sink   *float32 // nil: none
+}
+
 // refAttention is §6 for one query; k and v are what was put, [n][headDim].
-func refAttention(q []float32, k, v [][]float32, f16 bool) []float32 {
+func refAttention(q []float32, k, v [][]float32, f16 bool, a variant) []float32 {
 	stored := func(x float32) float32 {
 		if f16 {
 			return quant.F16ToF32(quant.F32ToF16(x))
@@ -304,19 +407,31 @@ func refAttention(q []float32, k, v [][]float32, f16 bool) []float32 {
 	}
 	scale := float32(1 / math.Sqrt(float64(len(q))))
 	m := float32(math.Inf(-1))
-	e := make([]float32, len(k))
-	for j := range k {
+	from := 0
+	if a.window > 0 {
+		from = max(0, len(k)-a.window)
+	}
+	e := make([]float32, len(k), len(k)+1)
+	for j := from; j < len(k); j++ {
 		var s float32
 		for d, x := range q {
 			s = refFMA(x, stored(k[j][d]), s)
 		}
 		e[j] = float32(s * scale)
-		if e[j] > m {
-			m = e[j]
+		if a.limit != 0 {
+			e[j] = refSoftCap(e[j], a.limit)
+		}
+	}
+	if a.sink != nil {
+		e = append(e, *a.sink)
+	}
+	for _, x := range e[from:] {
+		if x > m {
+			m = x
 		}
 	}
 	var p [16]float32
-	for j := range e {
+	for j := from; j < len(e); j++ {
 		e[j] = refExp(float32(e[j] - m))
 		p[j%16] += e[j]
 	}
@@ -324,7 +439,7 @@ func refAttention(q []float32, k, v [][]float32, f16 bool) []float32 {
 	o := make([]float32, len(q))
 	for d := range o {
 		var s float32
-		for j := range e {
+		for j := from; j < len(k); j++ {
 			s = refFMA(e[j], stored(v[j][d]), s)
 		}
 		o[d] = float32(s * inv)

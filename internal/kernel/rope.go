@@ -13,10 +13,14 @@ const MaxPositions = 1 << 24
 // maxFrequency bounds an inverse frequency, in radians a position: angles stay below 2^26. Plain tables begin at 1.
 const maxFrequency = 4
 
+// maxMagnitude bounds what rotation stretches by; 1.4 is the largest that is published.
+const maxMagnitude = 100.0
+
 // Rope turns positions into the angles of a rotary embedding. It is immutable.
 type Rope struct {
 	frequency []float64 // [dim/2] radians a position
 	linear    float64   // what angles are divided by
+	magnitude float64   // what cosine and sine are multiplied by
 }
 
 // NewRope makes the table of a rotary part of dim elements: frequency i is base**(-2i/dim), divided by freqFactors[i] where
@@ -32,7 +36,7 @@ func NewRope(dim int, base float64, freqFactors []float32, linearScale float64) 
 	case freqFactors != nil && len(freqFactors) != dim/2:
 		return nil, fmt.Errorf("rotary embedding of %d elements with %d frequency factors: use half as many as elements", dim, len(freqFactors))
 	}
-	r := &Rope{frequency: make([]float64, dim/2), linear: linearScale}
+	r := &Rope{frequency: make([]float64, dim/2), linear: linearScale, magnitude: 1}
 	for i := range r.frequency {
 		f := invPower(base, float64(2*i), float64(dim))
 		if freqFactors != nil {
@@ -46,6 +50,16 @@ func NewRope(dim int, base float64, freqFactors []float32, linearScale float64) 
 	return r, nil
 }
 
+// WithMagnitude returns a table like r whose cosines and sines are m times as large: what rotates queries and keys stretches them too.
+func (r *Rope) WithMagnitude(m float64) (*Rope, error) {
+	if !(m > 0 && m <= maxMagnitude) {
+		return nil, fmt.Errorf("rotary embedding of magnitude %v: use a number above 0 and up to %v", m, maxMagnitude)
+	}
+	scaled := *r
+	scaled.magnitude = m
+	return &scaled, nil
+}
+
 // Dim returns the length of the rotary part.
 func (r *Rope) Dim() int { return 2 * len(r.frequency) }
 
@@ -53,7 +67,7 @@ func (r *Rope) Dim() int { return 2 * len(r.frequency) }
 func (r *Rope) Angles(cos, sin []float32, pos int) {
 	for i, f := range r.frequency {
 		s, c := sinCos(float64(float64(pos)*f) / r.linear)
-		cos[i], sin[i] = float32(c), float32(s)
+		cos[i], sin[i] = float32(float64(c*r.magnitude)), float32(float64(s*r.magnitude))
 	}
 }
 

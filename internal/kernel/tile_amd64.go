@@ -284,6 +284,176 @@ func tileAVX512Q6_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //go:noescape
 func tileAVX512Q6_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX2Q2_Kx1 multiplies a panel of Q2_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q2_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q2_Kx2 multiplies a panel of Q2_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q2_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q2_Kx4 multiplies a panel of Q2_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q2_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512Q2_Kx1 multiplies a panel of Q2_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q2_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512Q2_Kx2 multiplies a panel of Q2_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q2_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512Q2_Kx4 multiplies a panel of Q2_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q2_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q3_Kx1 multiplies a panel of Q3_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q3_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q3_Kx2 multiplies a panel of Q3_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q3_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2Q3_Kx4 multiplies a panel of Q3_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2Q3_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512Q3_Kx1 multiplies a panel of Q3_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q3_Kx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512Q3_Kx2 multiplies a panel of Q3_K with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q3_Kx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512Q3_Kx4 multiplies a panel of Q3_K with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q3_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512Q3_Kx8 multiplies a panel of Q3_K with 8 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q3_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2IQ4_NLx1 multiplies a panel of IQ4_NL with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2IQ4_NLx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2IQ4_NLx2 multiplies a panel of IQ4_NL with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2IQ4_NLx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2IQ4_NLx4 multiplies a panel of IQ4_NL with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2IQ4_NLx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512IQ4_NLx1 multiplies a panel of IQ4_NL with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512IQ4_NLx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512IQ4_NLx2 multiplies a panel of IQ4_NL with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512IQ4_NLx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512IQ4_NLx4 multiplies a panel of IQ4_NL with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512IQ4_NLx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512IQ4_NLx8 multiplies a panel of IQ4_NL with 8 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512IQ4_NLx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2IQ4_XSx1 multiplies a panel of IQ4_XS with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2IQ4_XSx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2IQ4_XSx2 multiplies a panel of IQ4_XS with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2IQ4_XSx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2IQ4_XSx4 multiplies a panel of IQ4_XS with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2IQ4_XSx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512IQ4_XSx1 multiplies a panel of IQ4_XS with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512IQ4_XSx1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512IQ4_XSx2 multiplies a panel of IQ4_XS with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512IQ4_XSx2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512IQ4_XSx4 multiplies a panel of IQ4_XS with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512IQ4_XSx4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512IQ4_XSx8 multiplies a panel of IQ4_XS with 8 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512IQ4_XSx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2MXFP4x1 multiplies a panel of MXFP4 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2MXFP4x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2MXFP4x2 multiplies a panel of MXFP4 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2MXFP4x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX2MXFP4x4 multiplies a panel of MXFP4 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX2MXFP4x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512MXFP4x1 multiplies a panel of MXFP4 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512MXFP4x1(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512MXFP4x2 multiplies a panel of MXFP4 with 2 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512MXFP4x2(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512MXFP4x4 multiplies a panel of MXFP4 with 4 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512MXFP4x4(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512MXFP4x8 multiplies a panel of MXFP4 with 8 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512MXFP4x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX2F32x1 multiplies a panel of F32 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
 //
 //go:noescape

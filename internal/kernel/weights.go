@@ -8,26 +8,29 @@ import (
 	"github.com/shardnode/shardnode/internal/quant"
 )
 
-// weightBlock is the decoded weights that meet one block of activations: w = d·sub·q + m.
+// weightBlock is the decoded weights that meet one block of activations: w = d·sub·q + m, or d·sub·q + m·low.
 type weightBlock struct {
 	q   [actBlock]byte // int8, kept as bytes because formats are decoded eight bytes at a time
 	d   float32
-	m   float32  // where the form has an offset
+	m   float32  // where the form has an offset or lows
 	sub [2]int32 // of either half, where the form has halves
+	low [2]int32 // of either half, where the form has lows
 }
 
 // spanBlocks is the number of blocks decoded at a time: a K-quant's super-block.
 const spanBlocks = quant.SuperBlock / actBlock
 
 // form says which parts of a weightBlock a type uses.
-type form struct{ offset, halves bool }
+type form struct{ offset, halves, lows bool }
 
 func formOf(t quant.Type) form {
 	switch t {
 	case quant.Q4_1, quant.Q5_1, quant.Q4_K, quant.Q5_K:
 		return form{offset: true}
-	case quant.Q6_K:
+	case quant.Q3_K, quant.Q6_K:
 		return form{halves: true}
+	case quant.Q2_K:
+		return form{halves: true, lows: true}
 	default:
 		return form{}
 	}
@@ -44,6 +47,19 @@ func decode(dst *[spanBlocks]weightBlock, t quant.Type, row []byte, first, n int
 		return
 	case quant.Q6_K:
 		decodeQ6K(dst, row[first/spanBlocks*quant.BytesQ6_K:][:quant.BytesQ6_K])
+		return
+	case quant.Q2_K:
+		decodeQ2K(dst, row[first/spanBlocks*quant.BytesQ2_K:][:quant.BytesQ2_K])
+		return
+	case quant.Q3_K:
+		decodeQ3K(dst, row[first/spanBlocks*quant.BytesQ3_K:][:quant.BytesQ3_K])
+		return
+	case quant.IQ4_XS:
+		src := row[first/spanBlocks*quant.BytesIQ4_XS:][:quant.BytesIQ4_XS]
+		for j := range dst {
+			dst[j].d = half(src) * float32(quant.Scale4(j, src))
+			lookUp(&dst[j], src[8+16*j:], &quant.ValuesIQ4)
+		}
 		return
 	}
 	for i := range n {
@@ -73,6 +89,14 @@ func decode(dst *[spanBlocks]weightBlock, t quant.Type, row []byte, first, n int
 			w.d, w.m = half(src), half(src[2:])
 			nibbles(w, src[8:])
 			fifthBits(w, binary.LittleEndian.Uint32(src[4:]))
+		case quant.IQ4_NL:
+			src := row[b*quant.BytesIQ4_NL:][:quant.BytesIQ4_NL]
+			w.d = half(src)
+			lookUp(w, src[2:], &quant.ValuesIQ4)
+		case quant.MXFP4:
+			src := row[b*quant.BytesMXFP4:][:quant.BytesMXFP4]
+			w.d = quant.HalfScaleMXFP4(src[0])
+			lookUp(w, src[1:], &quant.ValuesMXFP4)
 		}
 	}
 }
@@ -110,6 +134,43 @@ func decodeQ6K(dst *[spanBlocks]weightBlock, src []byte) {
 			putWord(w.q[k:], v)
 		}
 		subtract(w, 32)
+	}
+}
+
+func decodeQ2K(dst *[spanBlocks]weightBlock, src []byte) {
+	d, dmin := half(src[80:]), half(src[82:])
+	for j := range dst {
+		w := &dst[j]
+		w.d, w.m = d, dmin
+		for k, s := range src[2*j : 2*j+2] {
+			w.sub[k], w.low[k] = int32(s&15), int32(s>>4)
+		}
+		pairs := src[16+j/4*32:]
+		for k := 0; k < actBlock; k += 8 {
+			putWord(w.q[k:], word(pairs[k:])>>(j%4*2)&(3*ones))
+		}
+	}
+}
+
+func decodeQ3K(dst *[spanBlocks]weightBlock, src []byte) {
+	for j := range dst {
+		w := &dst[j]
+		w.d = half(src[108:])
+		for k := range w.sub {
+			w.sub[k] = int32(quant.Scale3(2*j+k, src[96:]))
+		}
+		pairs := src[32+j/4*32:]
+		for k := 0; k < actBlock; k += 8 {
+			putWord(w.q[k:], word(pairs[k:])>>(j%4*2)&(3*ones)|word(src[k:])>>j&ones<<2)
+		}
+		subtract(w, 4)
+	}
+}
+
+// lookUp spreads 16 bytes to 32 values of a table, those of the low nibbles first.
+func lookUp(w *weightBlock, src []byte, values *[16]int8) {
+	for i := range 16 {
+		w.q[i], w.q[16+i] = byte(values[src[i]&15]), byte(values[src[i]>>4])
 	}
 }
 

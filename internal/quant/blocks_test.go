@@ -63,6 +63,33 @@ func TestDequantizeLiteral(t *testing.T) {
 				"01" + "ff" + "02" + "00" + "03" + "00" + "7f" + "00" + "80" + rep("00", 7) + "0038",
 			map[int]float32{0: 0.5 * (1 - 32), 16: 16, 32: 0.5 * 2 * (16 + 3 - 32), 64: 0.5 * 3 * (32 + 2 - 32), 96: 0.5 * 127 * (48 + 4 - 32), 128: 0.5 * -128 * (48 + 5 - 32)},
 		},
+		{
+			// Scale bytes: sub-block 0 has scale 3 and minimum 1, sub-block 15 scale 15 and minimum 2. Byte 0 of the pairs has elements 0, 32, 64 and 96, byte 63
+			// those of 159, 191, 223 and 255.
+			"Q2_K: scales and minima in nibbles", Q2_K, "13" + rep("00", 14) + "2f" + "e4" + rep("00", 62) + "c0" + "003c" + "0038",
+			map[int]float32{0: -0.5, 1: -0.5, 32: 0, 240: -1, 255: 15*3 - 1},
+		},
+		{
+			// Third bits: bit 0 of byte 0 is element 0, bit 7 of byte 31 element 255. Scale 0 is 0x21 - 32 = 1 (nibble 1 of byte 0, pair 2 of byte 8), scale 15 is
+			// 0x3f - 32 = 31 (high nibble of byte 7, top pair of byte 11); the others, of zeros, are -32.
+			"Q3_K: third bits and packed scales", Q3_K, "01" + rep("00", 30) + "80" + "03" + rep("00", 62) + "40" + "01000000000000f0" + "020000c0" + "003c",
+			map[int]float32{0: 3, 1: -4, 16: 128, 32: 128, 255: 31 * (4 + 1 - 4), 254: 31 * -4},
+		},
+		{
+			"IQ4_NL: values of a table", IQ4_NL, "0038" + "f0" + rep("88", 14) + "19",
+			map[int]float32{0: -63.5, 16: 56.5, 1: 0.5, 15: 6.5, 31: -52},
+		},
+		{
+			// Scale 0 is 0x21 - 32 = 1, scale 7 is 0x3f - 32 = 31, the others -32.
+			"IQ4_XS: packed scales", IQ4_XS, "003c" + "02c0" + "010000f0" + "f0" + rep("00", 15) + rep("00", 96) + rep("00", 15) + "8f",
+			map[int]float32{0: -127, 16: 113, 32: -127 * -32, 239: 31 * 113, 255: 31},
+		},
+		{
+			"MXFP4: a power of two", MXFP4, "80" + "f1" + rep("00", 14) + "79",
+			map[int]float32{0: 1, 16: -12, 1: 0, 15: -1, 31: 12},
+		},
+		{"MXFP4: the smallest scale", MXFP4, "00" + "01" + rep("00", 15), map[int]float32{0: 0x1p-128, 1: 0}},
+		{"MXFP4: the largest", MXFP4, "ff" + "01" + rep("00", 15), map[int]float32{0: 0x1p127}},
 	} {
 		b, err := hex.DecodeString(c.block)
 		if err != nil {

@@ -53,12 +53,22 @@ func Dequantize(t Type, dst []float32, src []byte) error {
 		eachBlock(dst, src, 32, BytesQ5_1, dequantQ5_1)
 	case Q8_0:
 		eachBlock(dst, src, 32, BytesQ8_0, dequantQ8_0)
+	case Q2_K:
+		eachBlock(dst, src, SuperBlock, BytesQ2_K, dequantQ2_K)
+	case Q3_K:
+		eachBlock(dst, src, SuperBlock, BytesQ3_K, dequantQ3_K)
 	case Q4_K:
 		eachBlock(dst, src, SuperBlock, BytesQ4_K, dequantQ4_K)
 	case Q5_K:
 		eachBlock(dst, src, SuperBlock, BytesQ5_K, dequantQ5_K)
 	case Q6_K:
 		eachBlock(dst, src, SuperBlock, BytesQ6_K, dequantQ6_K)
+	case IQ4_NL:
+		eachBlock(dst, src, 32, BytesIQ4_NL, dequantIQ4_NL)
+	case IQ4_XS:
+		eachBlock(dst, src, SuperBlock, BytesIQ4_XS, dequantIQ4_XS)
+	case MXFP4:
+		eachBlock(dst, src, 32, BytesMXFP4, dequantMXFP4)
 	}
 	return nil
 }
@@ -98,12 +108,22 @@ func Quantize(t Type, dst []byte, src []float32) error {
 		eachBlock(src, dst, 32, BytesQ5_1, quantQ5_1)
 	case Q8_0:
 		eachBlock(src, dst, 32, BytesQ8_0, quantQ8_0)
+	case Q2_K:
+		eachBlock(src, dst, SuperBlock, BytesQ2_K, quantQ2_K)
+	case Q3_K:
+		eachBlock(src, dst, SuperBlock, BytesQ3_K, quantQ3_K)
 	case Q4_K:
 		eachBlock(src, dst, SuperBlock, BytesQ4_K, quantQ4_K)
 	case Q5_K:
 		eachBlock(src, dst, SuperBlock, BytesQ5_K, quantQ5_K)
 	case Q6_K:
 		eachBlock(src, dst, SuperBlock, BytesQ6_K, quantQ6_K)
+	case IQ4_NL:
+		eachBlock(src, dst, 32, BytesIQ4_NL, quantIQ4_NL)
+	case IQ4_XS:
+		eachBlock(src, dst, SuperBlock, BytesIQ4_XS, quantIQ4_XS)
+	case MXFP4:
+		eachBlock(src, dst, 32, BytesMXFP4, quantMXFP4)
 	}
 	return nil
 }

@@ -18,10 +18,19 @@ const (
 	Q5_0 Type = 6
 	Q5_1 Type = 7
 	Q8_0 Type = 8
+	Q2_K Type = 10
+	Q3_K Type = 11
 	Q4_K Type = 12
 	Q5_K Type = 13
 	Q6_K Type = 14
-	BF16 Type = 30
+
+	IQ4_NL Type = 20
+	IQ4_XS Type = 23
+	BF16   Type = 30
+	MXFP4  Type = 39
+
+	// Last is the largest number of a supported type.
+	Last = MXFP4
 )
 
 // Format is what is known of a type.
@@ -41,25 +50,27 @@ var formats = map[Type]Format{
 	Q5_0: {"Q5_0", 32, 22},
 	Q5_1: {"Q5_1", 32, 24},
 	Q8_0: {"Q8_0", 32, 34},
+	Q2_K: {"Q2_K", 256, 84},
+	Q3_K: {"Q3_K", 256, 110},
 	Q4_K: {"Q4_K", 256, 144},
 	Q5_K: {"Q5_K", 256, 176},
 	Q6_K: {"Q6_K", 256, 210},
+
+	IQ4_NL: {"IQ4_NL", 32, 18},
+	IQ4_XS: {"IQ4_XS", 256, 136},
+	MXFP4:  {"MXFP4", 32, 17},
 }
 
 // listed are the types that exist in files but are not computed with, so that errors can name them and files can be listed and hashed.
 var listed = map[Type]Format{
 	9:  {"Q8_1", 32, 36},
-	10: {"Q2_K", 256, 84},
-	11: {"Q3_K", 256, 110},
 	15: {"Q8_K", 256, 292},
 	16: {"IQ2_XXS", 256, 66},
 	17: {"IQ2_XS", 256, 74},
 	18: {"IQ3_XXS", 256, 98},
 	19: {"IQ1_S", 256, 50},
-	20: {"IQ4_NL", 32, 18},
 	21: {"IQ3_S", 256, 110},
 	22: {"IQ2_S", 256, 82},
-	23: {"IQ4_XS", 256, 136},
 	24: {"I8", 1, 1},
 	25: {"I16", 1, 2},
 	26: {"I32", 1, 4},
@@ -68,7 +79,6 @@ var listed = map[Type]Format{
 	29: {"IQ1_M", 256, 56},
 	34: {"TQ1_0", 256, 54},
 	35: {"TQ2_0", 256, 66},
-	39: {"MXFP4", 32, 17},
 }
 
 // Lookup returns the format of t and whether this build supports it.

@@ -24,6 +24,12 @@ type Model struct {
 	Tensors []gguf.Tensor // in file order, offsets not set
 }
 
+// part is a tensor of a layer.
+type part struct {
+	name string
+	dims []uint64
+}
+
 // New lays a model out. The seed decides the values before quantisation, whatever the type.
 func New(s *Shape, t *convert.FileType, seed uint64) (*Model, error) {
 	m := &Model{shape: s, file: t, seed: seed}
@@ -44,20 +50,21 @@ func New(s *Shape, t *convert.FileType, seed uint64) (*Model, error) {
 	hidden, ffn, kv, vocab := uint64(s.Hidden), uint64(s.FFN), uint64(s.KVHeads*s.HeadDim()), uint64(s.Vocab)
 	err := add("token_embd.weight", hidden, vocab)
 	for i := 0; i < s.Layers && err == nil; i++ {
-		for _, part := range []struct {
-			name string
-			dims []uint64
-		}{
+		parts := []part{
 			{"attn_norm", []uint64{hidden}},
 			{"attn_q", []uint64{hidden, hidden}},
 			{"attn_k", []uint64{hidden, kv}},
 			{"attn_v", []uint64{hidden, kv}},
 			{"attn_output", []uint64{hidden, hidden}},
 			{"ffn_norm", []uint64{hidden}},
-			{"ffn_gate", []uint64{hidden, ffn}},
-			{"ffn_up", []uint64{hidden, ffn}},
-			{"ffn_down", []uint64{ffn, hidden}},
-		} {
+		}
+		if experts := uint64(s.Experts); experts > 0 {
+			parts = append(parts, part{"ffn_gate_inp", []uint64{hidden, experts}}, part{"ffn_gate_exps", []uint64{hidden, ffn, experts}},
+				part{"ffn_up_exps", []uint64{hidden, ffn, experts}}, part{"ffn_down_exps", []uint64{ffn, hidden, experts}})
+		} else {
+			parts = append(parts, part{"ffn_gate", []uint64{hidden, ffn}}, part{"ffn_up", []uint64{hidden, ffn}}, part{"ffn_down", []uint64{ffn, hidden}})
+		}
+		for _, part := range parts {
 			if err == nil {
 				err = add(fmt.Sprintf("blk.%d.%s.weight", i, part.name), part.dims...)
 			}
@@ -138,6 +145,10 @@ func (m *Model) metadata() *gguf.Metadata {
 	meta.Set("llama.attention.layer_norm_rms_epsilon", float32(1e-5))
 	meta.Set("llama.rope.dimension_count", uint32(s.HeadDim()))
 	meta.Set("llama.rope.freq_base", float32(10000))
+	if s.Experts > 0 {
+		meta.Set("llama.expert_count", uint32(s.Experts))
+		meta.Set("llama.expert_used_count", uint32(s.Used))
+	}
 	meta.Set("llama.vocab_size", uint32(s.Vocab))
 	SetVocabulary(meta, s.Vocab, false)
 	return meta

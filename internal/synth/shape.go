@@ -15,6 +15,7 @@ import (
 type Shape struct {
 	Name                                       string
 	Layers, Hidden, FFN, Heads, KVHeads, Vocab int
+	Experts, Used                              int // of a mixture, each with a feed-forward network of FFN, and how many a token goes through; 0: none
 }
 
 var shapes = []Shape{
@@ -22,6 +23,7 @@ var shapes = []Shape{
 	{Name: "0.4b", Layers: 32, Hidden: 1024, FFN: 2816, Heads: 16, KVHeads: 8, Vocab: 32000},
 	{Name: "1.5b", Layers: 32, Hidden: 2048, FFN: 5632, Heads: 32, KVHeads: 4, Vocab: 32000},
 	{Name: "7b", Layers: 32, Hidden: 4096, FFN: 11008, Heads: 32, KVHeads: 32, Vocab: 32000}, // as Llama 2 7B
+	{Name: "moe", Layers: 24, Hidden: 1024, FFN: 512, Heads: 16, KVHeads: 4, Vocab: 32000, Experts: 32, Used: 4},
 }
 
 // contextLength leaves room for a generation behind a prompt of 4096 tokens.

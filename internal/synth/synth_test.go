@@ -51,6 +51,7 @@ func TestShapes(t *testing.T) {
 		{"tiny", 27.3, map[string]float64{"f16": 52.5, "q8_0": 27.9, "q4_0": 15.1, "q4_k_m": 16.0}},
 		{"0.4b", 443, map[string]float64{"f16": 820.8, "q8_0": 436.2, "q4_0": 239.5, "q4_k_m": 253.5}},
 		{"1.5b", 1540, map[string]float64{"f16": 2950, "q8_0": 1567.5, "q4_0": 847.0, "q4_k_m": 896.8}},
+		{"moe", 1337, map[string]float64{"f16": 2608}},
 		{"7B", 6738.4, nil}, // as published of Llama 2
 	} {
 		if n := float64(model(t, c.shape, "f16", 1).Parameters()) / 1e6; math.Abs(n-c.parameters) > 0.002*c.parameters {

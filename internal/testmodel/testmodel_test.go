@@ -231,7 +231,7 @@ func TestWriteRefuses(t *testing.T) {
 		`"token_embd.weight": a row of 64`:     func(s *testmodel.Spec) { s.Embed = quant.Q6_K },
 		`"output.weight": a row of 64`:         func(s *testmodel.Spec) { s.Head = quant.Q5_K },
 		`"blk.0.ffn_down.weight": a row of 40`: func(s *testmodel.Spec) { s.FFN = 40 },
-		"Q2_K is not supported":                func(s *testmodel.Spec) { s.Type = 10 },
+		"IQ3_XXS is not supported":             func(s *testmodel.Spec) { s.Type = 18 },
 	} {
 		spec := testmodel.Default()
 		change(&spec)

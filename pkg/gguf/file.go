@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// File is an open GGUF file.
+// File is an open GGUF file, or several that make up one model.
 type File struct {
 	Version   uint32
 	Alignment uint64
@@ -15,13 +15,34 @@ type File struct {
 	Tensors   []Tensor // in file order
 
 	byName map[string]int
-	data   []byte // the whole file, mapped or in memory
-	unmap  func() error
-	info   os.FileInfo // of the mapped file, as it was opened; nil after [Parse]
+	parts  []part // one, or those of a model in several files, which its tensors refer to
 }
 
-// Open maps the file at path. Only what is touched is read from disk.
+// part is the bytes of one file.
+type part struct {
+	data  []byte // the whole file, mapped or in memory
+	unmap func() error
+	info  os.FileInfo // of the mapped file, as it was opened; nil after [Parse]
+}
+
+// Open maps the file at path, and if it is one of several that make up a model (NAME-00001-of-00005.gguf), all of them. Only what is touched is
+// read from disk.
 func Open(path string) (*File, error) {
+	file, err := openPart(path)
+	if err == nil && file.Meta.Has(keySplitCount) {
+		err = file.join(path)
+	}
+	if err != nil {
+		if file != nil {
+			_ = file.Close()
+		}
+		return nil, err
+	}
+	return file, nil
+}
+
+// openPart maps one file.
+func openPart(path string) (*File, error) {
 	// Looked at before it is opened: opening a named pipe waits for a writer.
 	if info, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
@@ -46,18 +67,24 @@ func Open(path string) (*File, error) {
 		_ = unmap()
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
-	file.unmap, file.info = unmap, info
+	file.parts[0].unmap, file.parts[0].info = unmap, info
 	return file, nil
 }
 
 // Close unmaps the file. Slices from [File.Data] must not be used any more.
 func (f *File) Close() error {
-	if f.unmap == nil {
-		return nil
+	var first error
+	for i := range f.parts {
+		p := &f.parts[i]
+		if p.unmap == nil {
+			continue
+		}
+		if err := p.unmap(); err != nil && first == nil {
+			first = err
+		}
+		p.unmap, p.data = nil, nil
 	}
-	unmap := f.unmap
-	f.unmap, f.data = nil, nil
-	return unmap()
+	return first
 }
 
 // Tensor returns the tensor of that name.
@@ -71,7 +98,7 @@ func (f *File) Tensor(name string) (*Tensor, bool) {
 
 // Data returns the tensor's bytes, a read-only view of the file until [File.Close]. It is empty for a tensor of unknown size.
 func (f *File) Data(t *Tensor) []byte {
-	return f.data[t.Offset : t.Offset+t.Size : t.Offset+t.Size]
+	return f.parts[t.part].data[t.Offset : t.Offset+t.Size : t.Offset+t.Size]
 }
 
 // Release tells the system that the tensor's bytes are not needed for now, for example because they have been copied. They stay
@@ -80,7 +107,7 @@ func (f *File) Release(t *Tensor) { f.ReleasePart(t, 0, t.Size) }
 
 // ReleasePart is [File.Release] of the tensor's bytes from one to before another. Pages that are not whole in it stay.
 func (f *File) ReleasePart(t *Tensor, from, to uint64) {
-	if f.unmap != nil {
-		release(f.data, t.Offset+from, t.Offset+to)
+	if p := &f.parts[t.part]; p.unmap != nil {
+		release(p.data, t.Offset+from, t.Offset+to)
 	}
 }

@@ -140,8 +140,8 @@ func TestOpenGolden(t *testing.T) {
 			t.Errorf("%s: blk.2.attn_q.weight is %+v", name, q)
 		}
 		last := f.Tensors[len(f.Tensors)-1]
-		if end := last.Offset + last.Size; uint64(len(f.data))-end >= f.Alignment {
-			t.Errorf("%s: tensors end at byte %d of %d", name, end, len(f.data))
+		if end := last.Offset + last.Size; uint64(len(f.parts[0].data))-end >= f.Alignment {
+			t.Errorf("%s: tensors end at byte %d of %d", name, end, len(f.parts[0].data))
 		}
 		again := parsed(t, rewritten(t, f))
 		if built(t, again).ID() != built(t, f).ID() {

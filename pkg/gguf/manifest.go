@@ -39,7 +39,8 @@ func ofTheFile(key string) bool {
 	return key == "general.alignment" || strings.HasPrefix(key, "split.") || strings.HasPrefix(key, "shardnode.")
 }
 
-// BuildManifest reads and hashes the whole file.
+// BuildManifest reads and hashes the whole file. Of one that [ShardMetadata] describes, which has some of a model's tensors, it is the manifest of
+// the model, against which the file is checked.
 func BuildManifest(f *File) (*Manifest, error) {
 	return BuildManifestContext(context.Background(), f, nil)
 }
@@ -53,6 +54,9 @@ func BuildManifestContext(ctx context.Context, f *File, progress func(done, tota
 	}
 	if err := hashTensors(ctx, f, m.Tensors, progress); err != nil {
 		return nil, err
+	}
+	if f.Meta.Has(keyManifest) {
+		return wholeOf(f, m)
 	}
 	m.Bytes, err = encodeManifest(m)
 	return m, err
@@ -123,7 +127,7 @@ func (h *hashing) hash(ctx context.Context, t *Tensor) [sha256.Size]byte {
 	f, sum := h.file, sha256.New()
 	for at := uint64(0); at < t.Size && ctx.Err() == nil; at += hashPiece {
 		end := min(at+hashPiece, t.Size)
-		sum.Write(f.data[t.Offset+at : t.Offset+end])
+		sum.Write(f.Data(t)[at:end])
 		f.ReleasePart(t, at, end)
 		h.add(int64(end - at))
 	}

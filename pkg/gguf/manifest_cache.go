@@ -20,10 +20,10 @@ const maxCached = 256 << 20
 // the file had when it was opened. A cache that is damaged, describes another file or cannot be written is as none. A file in memory,
 // or cacheDir "", has no cache. What is in the cache is not hashed, and progress is not called.
 func LoadManifest(ctx context.Context, f *File, path, cacheDir string, progress func(done, total int64)) (*Manifest, error) {
-	if path == "" || cacheDir == "" || f.info == nil {
+	if path == "" || cacheDir == "" || f.parts[0].info == nil {
 		return BuildManifestContext(ctx, f, progress)
 	}
-	cached, err := cacheFile(path, f.info, cacheDir)
+	cached, err := cacheFile(path, f.parts, cacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -38,17 +38,26 @@ func LoadManifest(ctx context.Context, f *File, path, cacheDir string, progress 
 	return m, nil
 }
 
-func cacheFile(path string, info os.FileInfo, cacheDir string) (string, error) {
+func cacheFile(path string, parts []part, cacheDir string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("manifest cache: %w", err)
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", abs, info.Size(), info.ModTime().UnixNano()))
+	name := []byte(abs)
+	for _, p := range parts {
+		name = fmt.Appendf(name, "\x00%d\x00%d", p.info.Size(), p.info.ModTime().UnixNano())
+	}
+	key := sha256.Sum256(name)
 	return filepath.Join(cacheDir, "manifest-"+hex.EncodeToString(key[:16])), nil
 }
 
 // describes reports whether m is f's manifest, as far as can be told without hashing the tensors.
 func describes(m *Manifest, f *File) bool {
+	if f.Meta.Has(keyManifest) {
+		whole, _ := f.Meta.Get(keyManifest)
+		b, ok := whole.([]uint8)
+		return ok && bytes.Equal(b, m.Bytes)
+	}
 	want, err := describe(f)
 	if err != nil || len(want.Tensors) != len(m.Tensors) {
 		return false

@@ -76,7 +76,7 @@ func TestManifestIdentity(t *testing.T) {
 
 	same := &Metadata{}
 	original := everyValue()
-	same.Set("shardnode.manifest", []uint8{1, 2, 3})
+	same.Set("shardnode.note", []uint8{1, 2, 3})
 	for _, key := range slices.Backward(original.Keys) {
 		value, _ := original.Get(key)
 		same.Set(key, value)

@@ -34,7 +34,7 @@ func Parse(data []byte) (*File, error) {
 	if len(data) < len(magic) || string(data[:len(magic)]) != magic {
 		return nil, errors.New("not a GGUF file: it does not begin with \"GGUF\"; convert the model to GGUF first")
 	}
-	f := &File{data: data, Meta: &Metadata{}, byName: map[string]int{}}
+	f := &File{parts: []part{{data: data}}, Meta: &Metadata{}, byName: map[string]int{}}
 	r := &reader{data: data, at: len(magic), hint: errDamaged}
 	if err := f.parseHeader(r); err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func alignUp(n, alignment uint64) uint64 { return (n + alignment - 1) &^ (alignm
 // place turns offsets within the data section, which begins at the next aligned byte after header, into file offsets.
 func (f *File) place(header uint64) error {
 	begin := alignUp(header, f.Alignment)
-	size := uint64(len(f.data))
+	size := uint64(len(f.parts[0].data))
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
 		if t.Offset%f.Alignment != 0 {

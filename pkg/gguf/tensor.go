@@ -16,8 +16,10 @@ type Tensor struct {
 	Name   string
 	Type   quant.Type
 	Dims   []uint64 // GGUF order: Dims[0] is the row length
-	Offset uint64   // from the beginning of the file
+	Offset uint64   // from the beginning of its file
 	Size   uint64   // bytes; 0 for a type whose block size is not known
+
+	part int // the file, of a model in several
 }
 
 // Elements returns the number of elements. It cannot overflow: the reader has checked it.

@@ -5,6 +5,7 @@ package layers
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/pkg/gguf"
@@ -13,20 +14,48 @@ import (
 
 // Config is a model's shape, from its metadata.
 type Config struct {
-	Arch      string // general.architecture
-	NLayers   int    // block_count
-	Hidden    int    // embedding_length
-	FFN       int    // feed_forward_length
-	Heads     int    // attention.head_count
-	KVHeads   int    // attention.head_count_kv; each serves Heads/KVHeads query heads
-	HeadDim   int    // attention.key_length, else Hidden/Heads
-	Vocab     int    // rows of the embedding
-	Context   int    // context_length: positions of one session at the most
-	NormEps   float32
-	RopeDim   int     // rope.dimension_count: the rotary part of a head
-	RopeBase  float64 // rope.freq_base
-	RopeScale float64 // linear scaling: angles are divided by it; 1: none
+	Arch    string // general.architecture
+	NLayers int    // block_count
+	Hidden  int    // embedding_length
+	FFN     int    // feed_forward_length; of an expert where there are some
+	Heads   int    // attention.head_count
+	KVHeads int    // attention.head_count_kv; each serves Heads/KVHeads query heads
+	HeadDim int    // attention.key_length, else Hidden/Heads
+	Vocab   int    // rows of the embedding
+	Context int    // context_length: positions of one session at the most
+	NormEps float32
+
+	EmbedScale float32 // embeddings are multiplied by it; 1: as they are
+	AttnScale  float32 // scores are multiplied by it: 1/√HeadDim in most models
+	AttnCap    float32 // scores are bent to stay within it; 0: not
+	LogitCap   float32 // logits are; 0: not
+	Window     int     // positions that a local layer sees, its own among them; 0: no layer is local
+	Local      []bool  // [NLayers] which layers are; nil: none
+	Activation Activation
+
+	Experts     int // expert_count: feed-forward networks of a layer; 0: one for all rows
+	ExpertsUsed int // expert_used_count: that each row goes through
+
+	RopeDim       int     // rope.dimension_count: the rotary part of a head
+	RopeNeox      bool    // its pairs lie half of it apart, not side by side
+	RopeBase      float64 // rope.freq_base
+	RopeScale     float64 // linear scaling: angles are divided by it; 1: none
+	RopeMagnitude float64 // rotation stretches by it; 1: not
+	RopeFactors   string  // tensor of what frequencies are divided by, each; "": none
+	RopeUnused    string  // such a tensor that is not used with this context; "": none
+	Yarn          *kernel.Yarn
+	LocalRopeBase float64 // of local layers, which are not scaled then; 0: as all others
 }
+
+// Activation is what joins the two branches of a gated feed-forward network.
+type Activation int
+
+// Activations, as in docs/numerics.md §8.
+const (
+	SwiGLU Activation = iota
+	GeGLU
+	SwiGLUClamped // of gpt-oss
+)
 
 // Bounds on a configuration: several times what is published, and small enough that no product of them overflows: the KV cache of the largest
 // allowed model (2·4 bytes × context × width × layers) stays below 2^60 bytes.
@@ -37,7 +66,7 @@ const (
 	maxHeads   = 1 << 12             // Llama 3.1 405B: 128
 	maxHeadDim = 1 << 8              // what the attention kernels are made for; Llama: 128, Gemma: 256
 	maxContext = kernel.MaxPositions // beyond it rotary angles are not accurate
-	maxExperts = 1 << 16             // only to name the number in the refusal
+	maxExperts = 1 << 10             // of a layer; the largest published: 512
 )
 
 // ParseConfig reads a model's shape. An architecture or feature that is not supported is an error that names it.
@@ -46,23 +75,27 @@ func ParseConfig(meta *gguf.Metadata) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model configuration: %w", err)
 	}
-	if arch != "llama" {
-		return nil, fmt.Errorf("architecture %q is not supported (llama is): choose a model of that architecture", arch)
+	f := familyOf(arch)
+	if f == nil {
+		return nil, fmt.Errorf("architecture %q is not supported: docs/models.md lists those that are; llama, qwen3 and gemma3 are some", arch)
 	}
-	c, err := parseLlama(meta)
-	if err != nil {
-		return nil, fmt.Errorf("model configuration: %w", err)
+	r := &keyReader{meta: meta, prefix: arch + "."}
+	c := r.common(arch)
+	if r.err == nil {
+		f.config(r, c)
+	}
+	if r.err == nil {
+		r.err = c.validate()
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("model configuration: %w", r.err)
 	}
 	return c, nil
 }
 
-// parseLlama reads the keys of general.architecture "llama".
-func parseLlama(meta *gguf.Metadata) (*Config, error) {
-	r := &keyReader{meta: meta, prefix: "llama."}
-	c := &Config{Arch: "llama"}
-	if n := r.intOr("expert_count", 0, maxExperts, 0); n > 0 {
-		r.fail("a mixture of %d experts is not supported (dense Llama models are)", n)
-	}
+// common reads the keys that files of all architectures have, and sets what most models do.
+func (r *keyReader) common(arch string) *Config {
+	c := &Config{Arch: arch, EmbedScale: 1, RopeFactors: llamaFactors}
 	c.NLayers = r.int("block_count", maxLayers)
 	c.Hidden = r.int("embedding_length", maxHidden)
 	c.FFN = r.int("feed_forward_length", maxFFN)
@@ -72,22 +105,18 @@ func parseLlama(meta *gguf.Metadata) (*Config, error) {
 	c.NormEps = float32(r.float("attention.layer_norm_rms_epsilon"))
 	c.HeadDim = r.intOr("attention.key_length", 1, maxHeadDim, c.Hidden/c.Heads)
 	if v := r.intOr("attention.value_length", 1, maxHeadDim, c.HeadDim); v != c.HeadDim {
-		r.fail("llama.attention.value_length %d differs from the key length %d, which is not supported", v, c.HeadDim)
+		r.fail("%sattention.value_length %d differs from the key length %d, which is not supported", r.prefix, v, c.HeadDim)
 	}
+	c.AttnScale = float32(1 / math.Sqrt(float64(c.HeadDim)))
 	c.RopeDim = r.intOr("rope.dimension_count", 2, maxHeadDim, c.HeadDim)
 	c.RopeBase = r.floatOr("rope.freq_base", 10000)
-	c.RopeScale = r.ropeScale()
-	if f := r.floatOr("rope.scaling.attn_factor", 1); f != 1 {
-		r.fail("llama.rope.scaling.attn_factor %g is not supported (1 is)", f)
-	}
+	r.scaling(c)
+	r.mixture(c)
 	if !r.boolOr("attention.causal", true) {
-		r.fail("llama.attention.causal is false: models that look ahead are not supported (causal ones are)")
+		r.fail("%sattention.causal is false: models that look ahead are not supported (causal ones are)", r.prefix)
 	}
 	c.Vocab = r.vocab()
-	if r.err != nil {
-		return nil, r.err
-	}
-	return c, c.validate()
+	return c
 }
 
 func (c *Config) validate() error {
@@ -104,6 +133,12 @@ func (c *Config) validate() error {
 		return fmt.Errorf("rope base %g: want a number from 1 to 1e12", c.RopeBase)
 	case !(c.RopeScale > 0 && c.RopeScale <= 1e6):
 		return fmt.Errorf("rope scaling factor %g: want a number above 0 and up to 1e6", c.RopeScale)
+	case !(c.RopeMagnitude > 0 && c.RopeMagnitude <= 100):
+		return fmt.Errorf("rope scaling attn_factor %g: want a number above 0 and up to 100", c.RopeMagnitude)
+	case c.LocalRopeBase != 0 && !(c.LocalRopeBase >= 1 && c.LocalRopeBase <= 1e12):
+		return fmt.Errorf("rope base of local layers %g: want a number from 1 to 1e12", c.LocalRopeBase)
+	case !(c.AttnCap >= 0 && c.AttnCap <= 1e6) || !(c.LogitCap >= 0 && c.LogitCap <= 1e6):
+		return fmt.Errorf("soft caps %g and %g: want numbers from 0 to 1e6", c.AttnCap, c.LogitCap)
 	}
 	return nil
 }
@@ -189,25 +224,4 @@ func (r *keyReader) vocab() int {
 		r.fail("tokenizer.ggml.tokens lists %d tokens: want 1 to %d", len(tokens), protocol.MaxVocab)
 	}
 	return len(tokens)
-}
-
-// ropeScale reads the linear scaling factor; other kinds of scaling than none and linear are refused. As in llama.cpp, a file that
-// names a factor but no kind means linear, and a factor of 0 means none.
-func (r *keyReader) ropeScale() float64 {
-	kind, err := r.meta.String(r.prefix + "rope.scaling.type")
-	if err != nil && !errors.Is(err, gguf.ErrNoKey) {
-		r.fail("%w", err)
-	}
-	switch kind {
-	case "none":
-		return 1
-	case "linear", "":
-		factor := r.floatOr("rope.scaling.factor", r.floatOr("rope.scale_linear", 1))
-		if factor == 0 {
-			return 1
-		}
-		return factor
-	}
-	r.fail("rope scaling %q is not supported (none and linear are)", kind)
-	return 1
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/pkg/gguf"
 	"github.com/shardnode/shardnode/pkg/layers"
 )
@@ -36,7 +37,7 @@ func TestParseConfig(t *testing.T) {
 	t.Parallel()
 	base := layers.Config{
 		Arch: "llama", NLayers: 2, Hidden: 64, FFN: 96, Heads: 4, KVHeads: 4, HeadDim: 16, Vocab: 10, Context: 100, NormEps: 1e-5,
-		RopeDim: 16, RopeBase: 10000, RopeScale: 1,
+		EmbedScale: 1, AttnScale: 0.25, RopeDim: 16, RopeBase: 10000, RopeScale: 1, RopeMagnitude: 1, RopeFactors: "rope_freqs.weight",
 	}
 	for _, c := range []struct {
 		name    string
@@ -47,7 +48,9 @@ func TestParseConfig(t *testing.T) {
 		{"all given", map[string]any{
 			"llama.attention.head_count_kv": uint32(2), "llama.attention.key_length": uint32(32), "llama.attention.value_length": uint32(32),
 			"llama.rope.dimension_count": uint32(8), "llama.rope.freq_base": float32(500000),
-		}, func(c *layers.Config) { c.KVHeads, c.HeadDim, c.RopeDim, c.RopeBase = 2, 32, 8, 500000 }},
+		}, func(c *layers.Config) {
+			c.KVHeads, c.HeadDim, c.RopeDim, c.RopeBase, c.AttnScale = 2, 32, 8, 500000, float32(1/math.Sqrt(32))
+		}},
 		{"other integer types", map[string]any{"llama.block_count": uint64(3), "llama.context_length": int32(7)}, func(c *layers.Config) { c.NLayers, c.Context = 3, 7 }},
 		{"vocabulary of the tokenizer", map[string]any{"tokenizer.ggml.tokens": []string{"a", "b", "c"}}, func(c *layers.Config) { c.Vocab = 3 }},
 		{"no scaling", map[string]any{"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": float32(4)}, func(*layers.Config) {}},
@@ -55,6 +58,17 @@ func TestParseConfig(t *testing.T) {
 		{"factor without a kind", map[string]any{"llama.rope.scaling.factor": float32(2)}, func(c *layers.Config) { c.RopeScale = 2 }},
 		{"old key", map[string]any{"llama.rope.scale_linear": float32(8)}, func(c *layers.Config) { c.RopeScale = 8 }},
 		{"factor of zero", map[string]any{"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(0)}, func(*layers.Config) {}},
+		{"magnitude", map[string]any{"llama.rope.scaling.attn_factor": float32(1.25)}, func(c *layers.Config) { c.RopeMagnitude = 1.25 }},
+		{"yarn", map[string]any{
+			"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": float32(4), "llama.rope.scaling.original_context_length": uint32(25),
+			"llama.rope.scaling.yarn_beta_fast": float32(16),
+		}, func(c *layers.Config) {
+			c.Yarn = &kernel.Yarn{Factor: 4, Context: 25, Fast: 16, Slow: 1, Truncate: true}
+			c.RopeMagnitude = c.Yarn.Magnitude()
+		}},
+		{"experts", map[string]any{"llama.expert_count": uint32(8), "llama.expert_used_count": uint32(2), "llama.expert_feed_forward_length": uint32(64)}, func(c *layers.Config) {
+			c.Experts, c.ExpertsUsed, c.FFN = 8, 2, 64
+		}},
 		{"no experts", map[string]any{"llama.expert_count": uint32(0)}, func(*layers.Config) {}},
 	} {
 		want := base
@@ -79,14 +93,15 @@ func TestParseConfigRefuses(t *testing.T) {
 	}{
 		{"general.architecture", nil, "general.architecture"},
 		{"general.architecture", uint32(1), "general.architecture"},
-		{"general.architecture", "qwen2", "qwen2 llama"},
-		{"llama.expert_count", uint32(8), "8 experts dense"},
-		{"llama.rope.scaling.type", "yarn", "yarn linear none"},
+		{"general.architecture", "mamba", "mamba llama"},
+		{"llama.expert_count", uint32(8), "expert_used_count"},
+		{"llama.expert_count", uint32(1 << 20), "expert_count 1024"},
+		{"llama.rope.scaling.type", "dynamic", "dynamic yarn linear none"},
 		{"llama.rope.scaling.type", uint32(1), "rope.scaling.type"},
 		{"llama.rope.scaling.factor", float32(1e9), "scaling 1e6"},
 		{"llama.rope.scaling.factor", float32(-1), "scaling"},
 		{"llama.rope.scaling.factor", nan, "scaling"},
-		{"llama.rope.scaling.attn_factor", float32(1.2), "attn_factor"},
+		{"llama.rope.scaling.attn_factor", float32(0), "attn_factor"},
 		{"llama.attention.causal", false, "causal"},
 		{"llama.attention.causal", "no", "causal"},
 		{"llama.block_count", nil, "block_count"},

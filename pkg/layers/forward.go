@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/internal/quant"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -78,7 +79,7 @@ func (m *Model) run(r protocol.LayerRange) {
 	m.pool.Run(s.n, s.do.angles)
 	for l := r.From; l < r.To; l++ {
 		s.layer = l - m.layers.From
-		m.llamaBlock(&m.blocks[s.layer])
+		m.runBlock(m.blocks[s.layer])
 		if l+1 < r.To {
 			s.roundAt(uint32(l+1), m.cfg.Hidden)
 		}
@@ -100,12 +101,11 @@ func (s *scratch) roundAt(boundary uint32, width int) {
 
 func (m *Model) embedRow(_, row int) {
 	s := &m.scratch
-	m.embedding.EmbedRow(part(s.x, row, m.cfg.Hidden), int(s.tokens[row]))
-}
-
-func (m *Model) angleRow(_, row int) {
-	s, half := &m.scratch, m.cfg.RopeDim/2
-	m.rope.Angles(part(s.cos, row, half), part(s.sin, row, half), s.rows[row].position)
+	x := part(s.x, row, m.cfg.Hidden)
+	m.embedding.EmbedRow(x, int(s.tokens[row]))
+	if m.cfg.EmbedScale != 1 {
+		kernel.Scale(x, m.cfg.EmbedScale)
+	}
 }
 
 // logits applies norm and head to the wanted rows. It is the end of a step: s.n and s.out are free.
@@ -123,6 +123,19 @@ func (m *Model) logits(wanted []uint32, out *Output) {
 	size := s.n * m.cfg.Vocab
 	out.Logits = slices.Grow(out.Logits, size)[:size]
 	m.pool.MatMul(out.Logits, m.head, s.acts)
+	if m.cfg.LogitCap != 0 {
+		s.capped = out.Logits
+		m.pool.Run((size+capPiece-1)/capPiece, s.do.bend)
+		s.capped = nil
+	}
+}
+
+// capPiece is how many logits are bent at a time.
+const capPiece = 1 << 14
+
+func (m *Model) bendPiece(_, i int) {
+	logits := m.scratch.capped[i*capPiece:]
+	kernel.SoftCap(logits[:min(capPiece, len(logits))], m.cfg.LogitCap)
 }
 
 // check returns the step's rows, or why it cannot be run.

@@ -5,7 +5,6 @@ package layers
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +55,7 @@ func LoadContext(ctx context.Context, f *gguf.File, cfg *Config, r protocol.Laye
 
 // newModel returns a model without weights.
 func newModel(cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
-	m := &Model{cfg: *cfg, layers: r, f32: opt.F32, now: opt.Now, scale: float32(1 / math.Sqrt(float64(cfg.HeadDim)))}
+	m := &Model{cfg: *cfg, layers: r, f32: opt.F32, now: opt.Now}
 	if m.now == nil {
 		m.now = time.Now
 	}
@@ -80,47 +79,62 @@ func newModel(cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
 
 // load takes each tensor that the range needs.
 func (m *Model) load(l *loader) {
-	c := &m.cfg
+	c, f := &m.cfg, familyOf(m.cfg.Arch)
 	if m.First() {
 		m.embedding = l.embedding("token_embd.weight", c.Vocab, c.Hidden)
 	}
 	for i := m.layers.From; i < m.layers.To; i++ {
-		m.blocks = append(m.blocks, l.llamaBlock(c, i))
+		b := f.block(l, c, i)
+		b.local = c.Local != nil && c.Local[i]
+		m.blocks = append(m.blocks, b)
 	}
 	if m.Last() {
 		m.norm = l.vector("output_norm.weight", c.Hidden)
 		m.head = l.matrix(headTensor(l.file), c.Vocab, c.Hidden)
 	}
-	var factors []float32
-	if _, ok := l.file.Tensor(ropeFactors); ok {
-		factors = l.vector(ropeFactors, c.RopeDim/2)
-	}
-	if l.err == nil && !l.planning {
-		m.rope, l.err = kernel.NewRope(c.RopeDim, c.RopeBase, factors, c.RopeScale)
-	}
+	m.loadRope(l)
 }
 
-func (l *loader) llamaBlock(c *Config, i int) llamaWeights {
-	name := func(s string) string { return blockTensor(i, s) }
+// attention takes what all families have of the first half of a layer.
+func (l *loader) attention(c *Config, i int) attention {
 	heads, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	return llamaWeights{
-		attnNorm: l.vector(name("attn_norm"), c.Hidden),
-		q:        l.matrix(name("attn_q"), heads, c.Hidden),
-		k:        l.matrix(name("attn_k"), kv, c.Hidden),
-		v:        l.matrix(name("attn_v"), kv, c.Hidden),
-		o:        l.matrix(name("attn_output"), c.Hidden, heads),
-		ffnNorm:  l.vector(name("ffn_norm"), c.Hidden),
-		gate:     l.matrix(name("ffn_gate"), c.FFN, c.Hidden),
-		up:       l.matrix(name("ffn_up"), c.FFN, c.Hidden),
-		down:     l.matrix(name("ffn_down"), c.Hidden, c.FFN),
+	return attention{
+		attnNorm: l.vector(weight(i, "attn_norm"), c.Hidden),
+		q:        l.matrix(weight(i, "attn_q"), heads, c.Hidden),
+		k:        l.matrix(weight(i, "attn_k"), kv, c.Hidden),
+		v:        l.matrix(weight(i, "attn_v"), kv, c.Hidden),
+		o:        l.matrix(weight(i, "attn_output"), c.Hidden, heads),
 	}
 }
 
-// loader takes tensors from a file and keeps the first error. Planning, it only adds up what loading will take.
+// feedForward takes the second half of a layer: a network that all rows go through, or experts.
+func (l *loader) feedForward(c *Config, i int) feedForward {
+	f := feedForward{ffnNorm: l.vector(weight(i, "ffn_norm"), c.Hidden)}
+	if c.Experts > 0 {
+		f.experts = l.mixtureOf(c, i)
+		return f
+	}
+	f.gate = l.matrix(weight(i, "ffn_gate"), c.FFN, c.Hidden)
+	f.up = l.matrix(weight(i, "ffn_up"), c.FFN, c.Hidden)
+	f.down = l.matrix(weight(i, "ffn_down"), c.Hidden, c.FFN)
+	return f
+}
+
+// purpose is what a loader goes through a range for.
+type purpose int
+
+const (
+	toLoad purpose = iota
+	toPlan         // to add up what loading will take
+	toList         // to name the tensors, which need not be there
+)
+
+// loader takes tensors from a file and keeps the first error.
 type loader struct {
 	file     *gguf.File
 	f32      bool
-	planning bool
+	purpose  purpose
+	listed   []string // each once
 	pool     *kernel.Pool
 	memory   *kernel.Memory // of packed matrices
 	stopped  func() error   // returns why loading is to stop; nil when planning
@@ -139,12 +153,26 @@ type loader struct {
 	err      error
 }
 
+func (l *loader) loading() bool { return l.purpose == toLoad }
+
+// has reports whether the file has a tensor that a model may lack.
+func (l *loader) has(name string) bool {
+	_, ok := l.file.Tensor(name)
+	return ok
+}
+
 // tensor finds a tensor of the given shape, in GGUF's order: the row length first.
 func (l *loader) tensor(name string, want ...int) *gguf.Tensor {
 	if l.err == nil && l.stopped != nil {
 		l.err = l.stopped()
 	}
 	if l.err != nil {
+		return nil
+	}
+	if l.purpose == toList {
+		if !slices.Contains(l.listed, name) {
+			l.listed = append(l.listed, name)
+		}
 		return nil
 	}
 	t, ok := l.file.Tensor(name)
@@ -176,24 +204,31 @@ func shape[T uint64 | int](dims []T) string {
 }
 
 // embedding refers to the file's bytes, in every mode: of its pages, those of the tokens met come into memory.
-func (l *loader) embedding(name string, rows, cols int) *kernel.Matrix {
-	t, m := l.original(name, rows, cols)
+func (l *loader) embedding(name string, n, cols int) *kernel.Matrix {
+	p, m := l.original(name, []int{cols, n}, 0, n)
 	if m != nil {
 		l.embedded = name
-		l.held += int64(t.Size)
-		l.made(int64(t.Size))
+		l.held += int64(p.size)
+		l.made(int64(p.size))
 	}
 	return m
 }
 
 // matrix is a factor of matrix products.
 func (l *loader) matrix(name string, rows, cols int) *kernel.Matrix {
-	t, m := l.original(name, rows, cols)
+	return l.part(name, []int{cols, rows}, 0, rows)
+}
+
+// part is some rows of a tensor as a factor of matrix products: a part of what a file stacks, one expert's of those of all. Rows are counted
+// over all dimensions of the tensor but the first.
+func (l *loader) part(name string, dims []int, first, rows int) *kernel.Matrix {
+	p, m := l.original(name, dims, first, rows)
 	if m == nil {
 		return nil
 	}
+	cols := dims[0]
 	shared := name == l.embedded // the file's bytes have been counted, and stay mapped
-	typ, held := t.Type, int64(t.Size)
+	typ, held := p.tensor.Type, int64(p.size)
 	if l.f32 && typ != quant.F32 {
 		typ, held, shared = quant.F32, int64(4*rows*cols), false
 	}
@@ -206,19 +241,34 @@ func (l *loader) matrix(name string, rows, cols int) *kernel.Matrix {
 	case packed > 0:
 		l.held += packed
 		l.packed += kernel.MemoryBytes(packed)
-		l.matrices = append(l.matrices, panelMatrix{name: name, typ: typ, rows: rows, cols: cols, bytes: packed})
+		l.matrices = append(l.matrices, panelMatrix{name: p.name(), typ: typ, rows: rows, cols: cols, bytes: packed})
 	case !shared:
 		l.held += held
 	}
-	if l.planning {
+	if !l.loading() {
 		return nil
 	}
-	return l.ready(t, m)
+	return l.ready(p, m)
+}
+
+// rows are the bytes of some rows of a tensor.
+type rows struct {
+	tensor *gguf.Tensor
+	at     uint64 // from the beginning of the tensor
+	size   uint64
+}
+
+// name is the tensor's, with the bytes where they are not all.
+func (p rows) name() string {
+	if p.size == p.tensor.Size {
+		return p.tensor.Name
+	}
+	return fmt.Sprintf("%s[%d:%d]", p.tensor.Name, p.at, p.at+p.size)
 }
 
 // ready returns a matrix as products want it.
-func (l *loader) ready(t *gguf.Tensor, original *kernel.Matrix) *kernel.Matrix {
-	m := original
+func (l *loader) ready(p rows, original *kernel.Matrix) *kernel.Matrix {
+	m, t := original, p.tensor
 	if l.f32 {
 		m = original.Dequantized()
 	}
@@ -228,23 +278,25 @@ func (l *loader) ready(t *gguf.Tensor, original *kernel.Matrix) *kernel.Matrix {
 		l.err = fmt.Errorf("tensor %q: %w", t.Name, err)
 		return nil
 	case packed != m:
-		if !l.unpacked(t, packed) {
-			l.pack(t, packed, m)
+		if !l.unpacked(p, packed) {
+			l.pack(p, packed, m)
 		}
 		l.matrices[len(l.matrices)-1].matrix = packed
 	case t.Name != l.embedded:
-		l.made(int64(t.Size))
+		l.made(int64(p.size))
 	}
 	if packed != original { // of an embedding, the pages of the tokens met come back
-		l.copied = append(l.copied, t)
-		l.file.Release(t)
+		if n := len(l.copied); n == 0 || l.copied[n-1] != t {
+			l.copied = append(l.copied, t)
+		}
+		l.file.ReleasePart(t, p.at, p.at+p.size)
 	}
 	return packed
 }
 
 // unpacked fills a matrix from the panel file. It reports whether that is done, or loading has stopped; from the first panels that are
 // not right on, matrices are packed.
-func (l *loader) unpacked(t *gguf.Tensor, packed *kernel.Matrix) bool {
+func (l *loader) unpacked(p rows, packed *kernel.Matrix) bool {
 	if l.panels == nil {
 		return false
 	}
@@ -257,8 +309,8 @@ func (l *loader) unpacked(t *gguf.Tensor, packed *kernel.Matrix) bool {
 		l.panels, l.panelsErr = nil, err
 		return false
 	}
-	if t.Name != l.embedded {
-		l.made(int64(t.Size))
+	if p.tensor.Name != l.embedded {
+		l.made(int64(p.size))
 	}
 	return true
 }
@@ -266,42 +318,53 @@ func (l *loader) unpacked(t *gguf.Tensor, packed *kernel.Matrix) bool {
 // packPiece is about how many bytes of a tensor are packed before their pages are given back.
 const packPiece = 16 << 20
 
-// pack repacks m, which is the tensor t or a copy of it.
-func (l *loader) pack(t *gguf.Tensor, packed, m *kernel.Matrix) {
-	row := int(t.Size) / m.Rows
+// pack repacks m, which is the rows p or a copy of them.
+func (l *loader) pack(p rows, packed, m *kernel.Matrix) {
+	row := int(p.size) / m.Rows
 	step := max(1, packPiece/row/kernel.PackRowsStep) * kernel.PackRowsStep
 	for from := 0; from < m.Rows && l.err == nil; from += step {
 		to := min(from+step, m.Rows)
 		l.pool.PackRows(packed, m, from, to)
-		l.file.ReleasePart(t, uint64(from*row), uint64(to*row))
-		if t.Name != l.embedded {
+		l.file.ReleasePart(p.tensor, p.at+uint64(from*row), p.at+uint64(to*row))
+		if p.tensor.Name != l.embedded {
 			l.made(int64((to - from) * row))
 		}
 		l.err = l.stopped()
 	}
 }
 
-// original is the matrix as the file has it.
-func (l *loader) original(name string, rows, cols int) (*gguf.Tensor, *kernel.Matrix) {
-	t := l.tensor(name, cols, rows)
+// original is rows of a tensor of these dimensions as the file has them.
+func (l *loader) original(name string, dims []int, first, n int) (rows, *kernel.Matrix) {
+	t := l.tensor(name, dims...)
 	if t == nil {
-		return nil, nil
+		return rows{}, nil
 	}
-	m, err := kernel.NewMatrix(t.Type, rows, cols, l.file.Data(t))
+	row, err := quant.RowBytes(t.Type, dims[0])
 	if err != nil {
 		l.err = fmt.Errorf("tensor %q: %w", name, err)
-		return nil, nil
+		return rows{}, nil
 	}
-	return t, m
+	p := rows{tensor: t, at: uint64(first * row), size: uint64(n * row)}
+	m, err := kernel.NewMatrix(t.Type, n, dims[0], l.file.Data(t)[p.at:][:p.size:p.size])
+	if err != nil {
+		l.err = fmt.Errorf("tensor %q: %w", name, err)
+		return rows{}, nil
+	}
+	return p, m
 }
 
-func (l *loader) vector(name string, n int) []float32 {
-	t := l.tensor(name, n)
+// vector is a tensor of these dimensions in floats.
+func (l *loader) vector(name string, dims ...int) []float32 {
+	t := l.tensor(name, dims...)
 	if t == nil {
 		return nil
 	}
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
 	l.held += int64(4 * n)
-	if l.planning {
+	if !l.loading() {
 		return nil
 	}
 	v := make([]float32, n)

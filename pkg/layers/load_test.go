@@ -163,20 +163,20 @@ func TestLoadRefuses(t *testing.T) {
 func TestLoadRefusesType(t *testing.T) {
 	t.Parallel()
 	data := tiny{}.bytes(t)
-	// Turn a Q4_K tensor into Q2_K in the directory: name, number of dimensions, dimensions, then the type.
+	// Turn a Q4_K tensor into IQ3_S in the directory: name, number of dimensions, dimensions, then the type.
 	name := append(binary.LittleEndian.AppendUint64(nil, 13), "output.weight"...)
 	at := bytes.Index(data, name) + len(name) + 4 + 2*8
 	if binary.LittleEndian.Uint32(data[at:]) != uint32(quant.Q4_K) {
 		t.Fatalf("found type %d", data[at])
 	}
-	binary.LittleEndian.PutUint32(data[at:], 10)
+	binary.LittleEndian.PutUint32(data[at:], 21)
 	f, err := gguf.Parse(data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := parse(t, f)
 	_, err = layers.Load(f, cfg, protocol.LayerRange{From: 0, To: tinyDepth}, layers.Options{})
-	if err == nil || !strings.Contains(err.Error(), "Q2_K") || !strings.Contains(err.Error(), `"output.weight"`) {
+	if err == nil || !strings.Contains(err.Error(), "IQ3_S") || !strings.Contains(err.Error(), `"output.weight"`) {
 		t.Errorf("error %v", err)
 	}
 	// The ranges that do not need the tensor can be served.
@@ -253,6 +253,10 @@ func micro(t testing.TB, changes map[string]any) []byte {
 func FuzzLoad(f *testing.F) {
 	f.Add(micro(f, nil))
 	f.Add(micro(f, map[string]any{"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(2), "llama.rope.dimension_count": uint32(8)}))
+	for _, v := range variants() {
+		v.layers = 1
+		f.Add(v.bytes(f, quant.Q8_0))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := gguf.Parse(data)
 		if err != nil {

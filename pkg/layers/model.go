@@ -28,11 +28,10 @@ type Model struct {
 	f32    bool
 	kvType quant.Type
 	now    func() time.Time
-	scale  float32 // of attention scores: 1/√HeadDim
-	rope   *kernel.Rope
+	rope   [ropes]*kernel.Rope
 
 	embedding *kernel.Matrix // [vocab][hidden]; first range only
-	blocks    []llamaWeights // [layer - layers.From]
+	blocks    []*block       // [layer - layers.From]
 	norm      []float32      // [hidden]; last range only
 	head      *kernel.Matrix // [vocab][hidden]; last range only, the embedding where tied
 	bytes     int64          // of weights held

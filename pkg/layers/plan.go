@@ -30,7 +30,7 @@ func planLoad(f *gguf.File, cfg *Config, r protocol.LayerRange, opt Options) (*l
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{file: f, f32: opt.F32, planning: true, total: total}
+	l := &loader{file: f, f32: opt.F32, purpose: toPlan, total: total}
 	m := &Model{cfg: *cfg, layers: r}
 	if m.load(l); l.err != nil {
 		return nil, fmt.Errorf("load layers %s: %w", r, l.err)
@@ -52,10 +52,14 @@ func PlanKV(cfg *Config, r protocol.LayerRange, kv protocol.DType, positions int
 func PlanStep(cfg *Config, r protocol.LayerRange, threads, rows, positions int) int64 {
 	n, h := int64(rows), int64(cfg.Hidden)
 	queries, keys, ffn := int64(cfg.Heads*cfg.HeadDim), int64(cfg.KVHeads*cfg.HeadDim), int64(cfg.FFN)
-	floats := n * (4*h + queries + 2*keys + 3*ffn + int64(cfg.RopeDim)) // x, normed, out; q; k, v; gate, up; cos, sin
+	turns := int64(1)
+	if cfg.LocalRopeBase != 0 {
+		turns = 2
+	}
+	floats := n * (4*h + queries + 2*keys + 3*ffn + turns*int64(cfg.RopeDim)) // x, normed, out; q; k, v; gate, up; cos, sin
 	scores := kernel.ScoresLen(min(rows, attentionRows), cfg.Heads/cfg.KVHeads, min(positions, cfg.Context))
 	floats += int64(max(1, threads)) * int64(scores)
-	bytes := 4*floats + kernel.ActsBytes(2*rows, actColumns(cfg))
+	bytes := 4*floats + kernel.ActsBytes(2*rows, actColumns(cfg)) + mixtureBytes(cfg, rows)
 	if r.To == cfg.NLayers {
 		return bytes + min(4*n*int64(cfg.Vocab), protocol.MaxTensor) + 4*int64(cfg.Vocab)
 	}

@@ -37,19 +37,24 @@ type scratch struct {
 	gate       []float32          // [2n][ffn]: activations of the down projection, then what their quantisation takes away
 	up         []float32          // [n][ffn]
 	planes     int                // of gate in use: 2 where the down projection is quantised
+	active     int                // rows of a plane
 	remainders []kernel.Remainder // [threads]
 	out        []float32          // [2n][hidden] of a block's two branches
-	cos, sin   []float32          // [n][ropeDim/2]
+	turn       [ropes]angles      // [n][ropeDim/2]
+	mixture    mixture            // of a layer with experts
 	scores     [][]float32        // [threads][maxScores]
 	acts       *kernel.Acts       // of the matrix product under way
 
 	// What the pieces of work in block.go see of the step under way.
-	rows             []row              // [n]
-	tiles            []tile             // of rows
+	rows             []row  // [n]
+	tiles            []tile // of rows
+	block            *block
 	layer            int                // index into the caches
 	tokens           []protocol.TokenID // [n], the caller's
 	normDst, normSrc []float32
 	normWeight       []float32
+	gateBias, upBias []float32 // [ffn] of the expert under way; nil: none
+	capped           []float32 // logits to bend
 
 	do    pieces
 	batch batch
@@ -57,7 +62,8 @@ type scratch struct {
 
 // pieces are the method values handed to the pool, made once: a new one for each call would be an allocation.
 type pieces struct {
-	embed, angles, norm, rotate, attend, swiglu, residual, down func(worker, i int)
+	embed, angles, norm, rotate, attend, residual, activate, down, bend func(worker, i int)
+	route, gather, collect, mixed                                       func(worker, i int)
 }
 
 func (m *Model) newScratch() {
@@ -65,7 +71,8 @@ func (m *Model) newScratch() {
 	m.scratch.remainders = make([]kernel.Remainder, m.pool.Threads())
 	m.scratch.do = pieces{
 		embed: m.embedRow, angles: m.angleRow, norm: m.normRow, rotate: m.rotateRow, attend: m.attendTile,
-		swiglu: m.swigluRow, residual: m.residualRow, down: m.downRow,
+		residual: m.residualRow, activate: m.activateRow, down: m.downRow, bend: m.bendPiece,
+		route: m.routeRow, gather: m.gatherRow, collect: m.collectRow, mixed: m.mixedRow,
 	}
 }
 
@@ -84,8 +91,12 @@ func (m *Model) begin() {
 		s.v = make([]float32, s.n*c.KVHeads*c.HeadDim)
 		s.gate = make([]float32, 2*s.n*c.FFN)
 		s.up = make([]float32, s.n*c.FFN)
-		s.cos = make([]float32, s.n*c.RopeDim/2)
-		s.sin = make([]float32, s.n*c.RopeDim/2)
+		for i, r := range m.rope {
+			if r != nil {
+				s.turn[i] = angles{make([]float32, s.n*c.RopeDim/2), make([]float32, s.n*c.RopeDim/2)}
+			}
+		}
+		s.mixture.grow(c, s.n)
 		s.acts = kernel.NewActs(2*s.n, actColumns(c))
 	}
 	// Room for all positions of the caches: decode must not allocate as it goes.

@@ -4,18 +4,18 @@ package layers
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/shardnode/shardnode/pkg/gguf"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// ropeFactors divides the rotary frequencies, one factor a pair: how Llama 3.1 stretches its context. A file may lack it.
-const ropeFactors = "rope_freqs.weight"
+// llamaFactors divides the rotary frequencies, one factor a pair: how Llama 3.1 stretches its context. A file may lack it.
+const llamaFactors = "rope_freqs.weight"
 
-// blockTensors are the tensors of one layer.
-var blockTensors = []string{"attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"}
-
-func blockTensor(layer int, part string) string { return fmt.Sprintf("blk.%d.%s.weight", layer, part) }
+// weight and bias name tensors of one layer.
+func weight(layer int, part string) string { return fmt.Sprintf("blk.%d.%s.weight", layer, part) }
+func bias(layer int, part string) string   { return fmt.Sprintf("blk.%d.%s.bias", layer, part) }
 
 // headTensor is the last matrix: the embedding where the file has none of its own.
 func headTensor(f *gguf.File) string {
@@ -27,26 +27,9 @@ func headTensor(f *gguf.File) string {
 
 // RequiredTensors lists the tensors that a range holds, each once.
 func RequiredTensors(f *gguf.File, cfg *Config, r protocol.LayerRange) []string {
-	var names []string
-	first, last := r.From == 0, r.To == cfg.NLayers
-	if first {
-		names = append(names, "token_embd.weight")
-	}
-	for i := r.From; i < r.To; i++ {
-		for _, part := range blockTensors {
-			names = append(names, blockTensor(i, part))
-		}
-	}
-	if last {
-		names = append(names, "output_norm.weight")
-		if head := headTensor(f); !first || head != "token_embd.weight" {
-			names = append(names, head)
-		}
-	}
-	if _, ok := f.Tensor(ropeFactors); ok {
-		names = append(names, ropeFactors)
-	}
-	return names
+	l := &loader{file: f, purpose: toList}
+	(&Model{cfg: *cfg, layers: r}).load(l)
+	return l.listed
 }
 
 // PlanBytes returns the bytes of the file that loading a range makes ready. A missing tensor, or one that the architecture has no place for,
@@ -69,13 +52,24 @@ func PlanBytes(f *gguf.File, cfg *Config, r protocol.LayerRange) (int64, error) 
 	return sum, nil
 }
 
+// IdleBytes returns how many bytes of weights a decode step of one row leaves unread: those of experts that it does not go through.
+func IdleBytes(f *gguf.File, cfg *Config) int64 {
+	var idle int64
+	for i := range f.Tensors {
+		if t := &f.Tensors[i]; cfg.Experts > 0 && strings.HasSuffix(t.Name, "_exps.weight") {
+			idle += int64(t.Size) / int64(cfg.Experts) * int64(cfg.Experts-cfg.ExpertsUsed)
+		}
+	}
+	return idle
+}
+
 func missing(name string) error {
 	return fmt.Errorf("tensor %q is missing: the file holds another model, or other layers of it", name)
 }
 
 // checkStray refuses a file with tensors that the forward pass would leave out, such as biases: its results would be wrong without a sign.
 func checkStray(f *gguf.File, cfg *Config) error {
-	known := map[string]bool{"token_embd.weight": true}
+	known := map[string]bool{"token_embd.weight": true, cfg.RopeUnused: true}
 	for _, name := range RequiredTensors(f, cfg, protocol.LayerRange{From: 0, To: cfg.NLayers}) {
 		known[name] = true
 	}

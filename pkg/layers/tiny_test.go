@@ -67,7 +67,7 @@ func (d tiny) bytes(t testing.TB) []byte {
 	add("token_embd.weight", quant.Q6_K, 0, 1, tinyHidden, tinyVocab)
 	for i := range d.layers {
 		b := fmt.Sprintf("blk.%d.", i)
-		types := []quant.Type{quant.Q4_0, quant.Q4_1, quant.Q5_0, quant.Q5_1, quant.Q8_0, quant.Q4_K, quant.Q5_K, quant.Q6_K, quant.F16, quant.BF16, quant.F32}
+		types := []quant.Type{quant.Q4_0, quant.Q4_1, quant.Q5_0, quant.Q5_1, quant.Q8_0, quant.Q4_K, quant.Q5_K, quant.Q6_K, quant.F16, quant.BF16, quant.F32, quant.Q2_K, quant.Q3_K, quant.IQ4_NL, quant.IQ4_XS, quant.MXFP4}
 		typ := func(n int) quant.Type { return types[(7*i+n)%len(types)] }
 		add(b+"attn_norm.weight", quant.F32, 1, 0.1, tinyHidden)
 		add(b+"attn_q.weight", typ(0), 0, 0.12, tinyHidden, tinyHeads*tinyDim)

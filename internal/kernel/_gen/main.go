@@ -22,6 +22,8 @@ func main() {
 		softmax()
 		for _, v := range []vectors{avx2, avx512} {
 			gated(v)
+			clamped(v)
+			softCap(v)
 			weights(v)
 		}
 		attention()
@@ -41,9 +43,10 @@ func tiles() {
 		for _, rows := range []int{1, 2, 4} {
 			tile512(f, rows, 1)
 		}
-		if f.plain() {
+		switch {
+		case f.plain():
 			tile512(f, 4, 2)
-		} else {
+		case !f.lows: // which would need more registers than there are
 			tile512(f, 8, 1)
 		}
 	}

@@ -154,3 +154,15 @@ func constants(name string, values ...uint32) Mem {
 	}
 	return m
 }
+
+var declared = map[string]Mem{}
+
+// constant is constants, declared by the first that asks for the name.
+func constant(name string, values ...uint32) Mem {
+	m, ok := declared[name]
+	if !ok {
+		m = constants(name, values...)
+		declared[name] = m
+	}
+	return m
+}

@@ -44,7 +44,7 @@ func (t *tile) advance() {
 	if t.min {
 		ADDQ(U32(4*n), t.s)
 	}
-	if t.offset != 0 {
+	if t.counts() {
 		ADDQ(U32(12*n), t.sum_)
 	}
 }

@@ -13,10 +13,18 @@ import (
 func tile512(f format, rows, panels int) {
 	t := begin("AVX512", f, rows, panels)
 	g := &gen512{tile: t, panels: panels, zero: splat512(0)}
-	if f.bits < 8 {
+	if f.bits < 8 && f.bits > 3 {
 		g.low = splat512(0x0f0f0f0f)
 	}
+	if f.table != nil { // as unsigned numbers: the offset is taken away with the sums of the activations
+		g.table = ZMM()
+		VBROADCASTI32X4(f.bytes(f.offset), g.table)
+	}
 	switch f.bits {
+	case 2:
+		g.low = splat512(0x03030303)
+	case 3:
+		g.low, g.top = splat512(0x03030303), splat512(0x04040404)
 	case 5:
 		g.top = splat512(0x10101010)
 	case 6:
@@ -60,6 +68,7 @@ type gen512 struct {
 	*tile
 	panels         int // 2 only where the format is plain
 	zero, low, top Register
+	table          Register // values of nibbles, plus the offset
 	six, four, two Register
 	d, m           Register   // scales and minima of a K-quant's turn
 	acc            []Register // [panels][rows]
@@ -75,12 +84,15 @@ func splat512(v uint32) Register {
 // multiply adds the products of block b of a turn.
 func (g *gen512) multiply(b int) {
 	scale, low := g.d, g.m
-	if g.super && g.min {
+	switch {
+	case g.super && g.min:
 		scale, low = g.sub(b)
+	case g.super && g.table != nil:
+		scale = g.four4(b)
 	}
-	var sum []Register // [panels][rows]
-	if g.bits == 6 {
-		sum = g.sixteens(b)
+	var sum, lows []Register // [panels][rows]
+	if g.halves() {
+		sum, lows = g.sixteens(b)
 	} else {
 		sum = g.sum(b)
 	}
@@ -98,6 +110,10 @@ func (g *gen512) multiply(b int) {
 				VFNMADD231PS_BCST(g.sums(b, i), low, acc)
 			case g.min:
 				VFMADD231PS_BCST(g.sums(b, i), low, acc)
+			case g.lows:
+				VCVTDQ2PS(lows[i], lows[i])
+				VMULPS_BCST(g.scale(b, i), low, both)
+				VFMADD231PS(both, lows[i], acc)
 			}
 		}
 	}
@@ -143,9 +159,8 @@ func (g *gen512) dot(b, k int, w []Register, sum func(p, i int) Register) {
 	}
 }
 
-// sixteens is sum for Q6_K, whose halves of a block have scales of their own.
-func (g *gen512) sixteens(b int) []Register {
-	var all []Register
+// sixteens is sum where halves of a block have scales of their own, and lows: those times the negative sums of the activations.
+func (g *gen512) sixteens(b int) (all, lows []Register) {
 	for half := range 2 {
 		var sum []Register
 		for i := range g.rows {
@@ -154,19 +169,70 @@ func (g *gen512) sixteens(b int) []Register {
 		g.half(b, half, func(k int, w []Register) {
 			g.dot(b, k, w, func(_, i int) Register { return sum[i] })
 		})
-		scale := ZMM()
-		VPMOVSXBD(g.weights(32+(2*b+half)*16), scale)
+		scale, low := g.halfScale(2*b + half)
 		for i, z := range sum {
 			VPMULLD(scale, z, z)
 			if half == 1 {
 				VPADDD(z, all[i], all[i])
+			}
+			if g.lows {
+				n := ZMM()
+				VPMULLD_BCST(g.count(b, 1+half, i), low, n)
+				if half == 0 {
+					lows = append(lows, n)
+				} else {
+					VPADDD(n, lows[i], lows[i])
+				}
 			}
 		}
 		if half == 0 {
 			all = sum
 		}
 	}
-	return all
+	return all, lows
+}
+
+// halfScale returns the scale of half j of the turn's sixteen, and the minimum if there is one.
+func (g *gen512) halfScale(j int) (scale, low Register) {
+	z := ZMM()
+	switch g.bits {
+	case 2:
+		low, nibble := ZMM(), ZMM()
+		VPMOVZXBD(g.weights(64+16*j), z)
+		VPSRLD(Imm(4), z, low)
+		VPANDD_BCST(constant("nibble", 15), z, nibble)
+		return nibble, low
+	case 3:
+		return g.six3(32+j/8*64, j%8*4, 32+128, 2*j), nil
+	}
+	VPMOVSXBD(g.weights(32+16*j), z)
+	return z, nil
+}
+
+// six3 returns a number of six bits less 32: the four low ones at a bit of a dword, the two high ones at a bit of another.
+func (g *gen512) six3(low, lowBit, high, highBit int) Register {
+	z, top := ZMM(), ZMM()
+	VPSRLD(Imm(uint64(lowBit)), g.weights(low), z)
+	VPANDD_BCST(constant("nibble", 15), z, z)
+	if g.table != nil {
+		VPMOVZXWD(g.weights(high), top) // IQ4_XS has them in 16 bits
+		VPSRLD(Imm(uint64(highBit)), top, top)
+	} else {
+		VPSRLD(Imm(uint64(highBit)), g.weights(high), top)
+	}
+	VPANDD_BCST(constant("pair", 3), top, top)
+	VPSLLD(Imm(4), top, top)
+	VPORD(top, z, z)
+	VPSUBD_BCST(constant("thirtyTwo", 32), z, z)
+	return z
+}
+
+// four4 returns the scale of sub-block j of IQ4_XS.
+func (g *gen512) four4(j int) Register {
+	z := g.six3(32, 4*j, 96, 2*j)
+	VCVTDQ2PS(z, z)
+	VMULPS(g.d, z, z)
+	return z
 }
 
 // start returns what an integer sum begins with: what the offset of the weights adds to it, taken away once.
@@ -183,8 +249,20 @@ func (g *gen512) start(b, part, i int, once bool) Register {
 // scales returns the header's scales of panel p, and minima if there are any.
 func (g *gen512) scales(p int) (scale, low Register) {
 	scale = ZMM()
+	if g.power {
+		normal := ZMM()
+		VPMOVZXBD(g.panel(p, 0), scale)
+		VPADDD_BCST(constant("minusOne", 0xffffffff), scale, normal)
+		VPSLLD(Imm(23), normal, normal)
+		VPMINUD_BCST(constant("two", 2), scale, scale) // the bits of subnormal numbers
+		small := ZMM()
+		VPBROADCASTD(constant("smallest", 0x00200000), small)
+		VPSLLVD(scale, small, scale)
+		VPMAXSD(normal, scale, scale)
+		return scale, nil
+	}
 	VCVTPH2PS(g.panel(p, 0), scale)
-	if g.min {
+	if g.min || g.lows {
 		low = ZMM()
 		VCVTPH2PS(g.panel(p, 32), low)
 	}
@@ -254,15 +332,33 @@ func (g *gen512) quads(b int, f func(k int, w []Register)) {
 				if g.bits == 5 {
 					w[p] = g.merge(high[p], 4-k, w[p])
 				}
+				if g.table != nil {
+					VPSHUFB(w[p], g.table, w[p])
+				}
 			}
 			f(k, w)
 		}
 	}
 }
 
-// half calls f with the four quads of a half of block b of Q6_K.
+// half calls f with the four quads of a half of block b.
 func (g *gen512) half(b, half int, f func(k int, w []Register)) {
 	at := g.head() + b*g.block()
+	if g.bits < 4 {
+		for j := range 4 {
+			var w Register = ZMM()
+			VPSRLD(Imm(uint64(2*j)), g.weights(at+64*half), w)
+			VPANDD(g.low, w, w)
+			k := 4*half + j
+			if g.bits == 3 {
+				high := ZMM()
+				VMOVDQU32(g.weights(at+128), high)
+				w = g.merge(high, 2-k, w)
+			}
+			f(k, []Register{w})
+		}
+		return
+	}
 	high := ZMM()
 	VMOVDQU32(g.weights(at+64*half), high)
 	for j := range 4 {
