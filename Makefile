@@ -14,7 +14,7 @@ SOAK     ?= 10m
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e simulate soak chaos measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test placement race lint fuzz-smoke vet-cross bench demo e2e simulate soak chaos measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -229,7 +229,9 @@ const compared = 48
 func (s *labelSearch) undominated(b int) []int32 {
 	list := s.at[b].list
 	if most := 4 * s.width; len(list) > most {
-		slices.SortFunc(list, func(i, j int32) int { return cmp.Compare(s.labels[i].bound, s.labels[j].bound) })
+		slices.SortFunc(list, func(i, j int32) int {
+			return cmp.Or(cmp.Compare(s.labels[i].bound, s.labels[j].bound), cmp.Compare(i, j))
+		})
 		s.leave(list[most:])
 		list = list[:most]
 	}
@@ -255,7 +257,9 @@ func (s *labelSearch) undominated(b int) []int32 {
 			keep = append(keep, id)
 		}
 	}
-	slices.SortStableFunc(keep, func(i, j int32) int { return cmp.Compare(s.labels[i].bound, s.labels[j].bound) })
+	slices.SortFunc(keep, func(i, j int32) int {
+		return cmp.Or(cmp.Compare(s.labels[i].bound, s.labels[j].bound), cmp.Compare(i, j))
+	})
 	s.at[b].list, s.at[b].table = keep, nil
 	return keep
 }

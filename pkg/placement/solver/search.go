@@ -23,13 +23,13 @@ type search struct {
 	p                 *prices
 	there, back       *recall // of r and of its reverse
 	uses              []int   // per device: in how many relaxed ways it was
-	last              []hop   // the last relaxed way
 }
 
 // How many steps of each kind. More bring little.
 const (
 	firstSteps  = 60  // of the ascent, before there is a way
-	secondSteps = 150 // and when there is one to aim at
+	secondSteps = 60  // and when there is one to aim at
+	manySteps   = 150 // of those, where refine does not go on
 )
 
 // minimise returns the cheapest way below upper, its cost and a lower bound of all ways' costs. Both are upper where there is none below it.
@@ -83,10 +83,14 @@ func (s *search) done() bool {
 
 func (s *search) run() {
 	s.reset()
+	steps := secondSteps
+	if s.r.n > maxLabelled {
+		steps = manySteps
+	}
 	for _, step := range []func(){
 		func() { s.ascend(firstSteps, 0.3) },
 		func() { s.construct(16) },
-		func() { s.ascend(secondSteps, 0.6) },
+		func() { s.ascend(steps, 0.6) },
 		s.strike,
 		s.many,
 		s.refine,
@@ -114,7 +118,6 @@ func (s *search) ascend(steps int, share float64) {
 		for _, h := range way {
 			s.uses[h.device]++
 		}
-		s.last = way
 		s.offer(way)
 	})
 	s.p, s.lower = p, max(s.lower, bound)
