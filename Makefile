@@ -14,7 +14,7 @@ SOAK     ?= 10m
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz-smoke vet-cross bench demo e2e simulate soak chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test placement race lint fuzz-smoke vet-cross bench demo e2e simulate soak chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ demo: build ## four nodes and a coordinator as plain processes on this machine
 e2e: ## the programs as users run them, end to end (part of test)
 	$(GO) test -count=1 ./test/e2e
 
+placement: ## plans against every plan of 10,000 small instances of each objective, and against CBC and GLPK on 300 (test has a part)
+	SHARDNODE_EXHAUSTIVE=1 $(GO) test -count=1 -v -run 'Against' ./pkg/placement/solver
+
 simulate: ## 200 schedules of real nodes and real QUIC on a simulated network where everything goes wrong (test has 30 of them)
 	SHARDNODE_SIM_SCHEDULES=200 $(GO) test -count=1 -timeout 30m -run TestChaos ./internal/client
 
@@ -101,7 +104,7 @@ release: ## static binaries for all platforms, with checksums, into dist/
 ci-test:
 	@scripts/ci-test.sh
 
-ci: tidy-check notices-check generated lint vet-cross ci-test simulate race exact fuzz-smoke demo chaos-smoke testnet release ## everything CI runs
+ci: tidy-check notices-check generated lint vet-cross ci-test placement simulate race exact fuzz-smoke demo chaos-smoke testnet release ## everything CI runs
 
 clean: ## remove what was built
 	rm -rf $(BIN) dist

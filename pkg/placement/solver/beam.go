@@ -11,7 +11,8 @@ type beam struct {
 	p     *prices
 	after []int64 // as relaxation.after gives
 	all   []stub
-	at    [][]int32 // per boundary: by bound, at most beamWidth
+	width int
+	at    [][]int32 // per boundary: by bound, at most width
 }
 
 // stub is the beginning of a way.
@@ -23,10 +24,8 @@ type stub struct {
 	hops          int32
 }
 
-const beamWidth = 16
-
-func newBeam(r *ring, p *prices, after []int64) *beam {
-	return &beam{r: r, p: p, after: after, at: make([][]int32, r.layers+1)}
+func newBeam(r *ring, p *prices, after []int64, width int) *beam {
+	return &beam{r: r, p: p, after: after, width: width, at: make([][]int32, r.layers+1)}
 }
 
 // run returns the best way it finds, nil if it finds none.
@@ -87,7 +86,7 @@ func (b *beam) keep(s stub, at int) {
 	for k > 0 && b.all[list[k-1]].bound > s.bound {
 		k--
 	}
-	if k == beamWidth {
+	if k == b.width {
 		return
 	}
 	for id := s.parent; id >= 0; id = b.all[id].parent {
@@ -95,8 +94,8 @@ func (b *beam) keep(s stub, at int) {
 			return
 		}
 	}
-	if len(list) == beamWidth {
-		list = list[:beamWidth-1]
+	if len(list) == b.width {
+		list = list[:b.width-1]
 	}
 	b.at[at] = slices.Insert(list, k, int32(len(b.all)))
 	b.all = append(b.all, s)

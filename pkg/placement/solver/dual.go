@@ -11,7 +11,7 @@ func (x *relaxation) ascend(r *ring, from *prices, steps int, e *effort, upper f
 	move := make([]float64, r.n+1) // the direction, of which the last steps' is a part
 	scale, stuck := 1.0, 0
 	for range steps {
-		x.run(r, p)
+		spent := x.run(r, p)
 		bound, device := x.bound()
 		if device < 0 {
 			return p, inf // not even the relaxed ring has a way
@@ -24,7 +24,7 @@ func (x *relaxation) ascend(r *ring, from *prices, steps int, e *effort, upper f
 		}
 		way := x.walk(device, r.layers)
 		visit(way)
-		if bestBound >= upper() || !e.spend(r.n*(r.layers+1)/stepShare) || scale < 1e-3 {
+		if bestBound >= upper() || !e.spend(spent) || scale < 1e-3 {
 			break
 		}
 		next, moved := p.step(r, way, move, scale, upper(), bound)

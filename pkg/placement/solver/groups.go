@@ -15,6 +15,7 @@ type groups struct {
 	members [][]int // by the cost of ending, once sorted; only devices that can end
 	cheap   []int64 // [n*groups]: the least link into a device from a group
 	first   []int   // groups by their first member's cost; only those that have one
+	looked  int     // devices looked at
 }
 
 // fewDevices make one group: there is nothing to pass over.
@@ -95,6 +96,7 @@ func (g *groups) least(end []int64, j int) int64 {
 			if end[i]+cheap[k] >= best {
 				return
 			}
+			g.looked++
 			if i != j {
 				best = min(best, end[i]+g.r.link[i][j])
 			}

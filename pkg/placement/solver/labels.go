@@ -8,23 +8,25 @@ import (
 	"slices"
 )
 
-// The label search goes through boundaries in order and keeps, for each device that ends there, the ways that lead to it: labels. A label
-// remembers devices it has used, and may not use those again. What it remembers after each hop is cut to the neighbourhood of the
-// device it is at: with all devices in each neighbourhood the search is exact; with fewer it is a relaxation, stronger than the one
-// without memory, since to forget a device a way must go far from it. Labels whose cost and what must still follow reach the best way
-// known are dropped, and so are those dominated by another one of the device that costs no more and remembers no more.
+// The label search goes through boundaries in order and keeps, for each device that begins there, the ways that lead to it: labels. A
+// label knows all devices it has used. Labels whose cost and what must still follow reach the best way known are dropped, and so are
+// those dominated by another one of the device that costs no more and has used no more. Only so many labels of a boundary are gone on
+// with, the most promising ones. Where there are no more than that the search is exact.
 
 // maxLabelled is the most devices a label search can tell apart.
 const maxLabelled = 64
 
-// label is a way up to a boundary.
+// mostLabels bounds a search's memory: 100 MB.
+const mostLabels = 1 << 21
+
+// label is a way up to a boundary where a device begins.
 type label struct {
-	cost   int64  // what labels are compared by: with prices of devices in a relaxation, without them in the exact search
-	priced int64  // with prices
-	set    uint64 // devices remembered
+	cost   int64  // without prices, the device's entry included
+	bound  int64  // with prices, and with what at least must follow
+	set    uint64 // devices used, the one that begins included
 	parent int32  // -1: none
+	begin  int16  // boundary where the device begins
 	device int16
-	from   int16 // where the device's range begins
 	hops   int16 // 0 where they are not limited
 	part   uint8 // 1: in this copy of the model a range is neither full nor of one layer (see even)
 }
@@ -32,24 +34,23 @@ type label struct {
 type labelSearch struct {
 	r       *ring
 	p       *prices
-	near    []uint64 // per device: what is remembered behind it
-	exact   bool
-	limited bool // hops are
-	pins    uint64
-	room    []int      // per device: the most layers of a range
-	total   int        // sum of room
-	even    *even      // nil: ranges of any length are looked at
-	after   [2][]int64 // as relaxation.after gives, under the same prices: for labels without a part and with one
+	paid    []int64 // [n]: a use's price
+	limited bool    // hops are
+	pins    uint64  // devices that must be used
+	room    []int   // [n]: the most layers of a range
+	total   int     // sum of room
+	even    *even   // nil: ranges of any length are looked at
+	ahead   *ahead
+	next    [][]uint16 // as recall's
 	upper   int64      // only ways below it are wanted
 	e       *effort
-	most    int // labels: with more the search gives up; 0: no limit
+	width   int // labels of a boundary that are gone on with
 
 	labels []label
 	at     []bucket // per boundary
 	credit int64
-	open   int64 // the least bound of labels that were not looked at, when effort ended
-	best   int64 // exact: the least cost of a way found; else the least bound. upper if none was found
-	found  int32 // its label, -1: none
+	open   int64 // the least bound of labels that were not gone on with
+	way    []hop // the best one found below upper
 }
 
 // bucket holds the labels of one boundary: of each device and set the cheapest.
@@ -58,112 +59,123 @@ type bucket struct {
 	table []int32 // open addressing; -1: free. Length a power of two
 }
 
-func newLabelSearch(r *ring, p *prices, near []uint64, after [2][]int64, upper int64, e *effort) *labelSearch {
-	s := &labelSearch{r: r, p: p, near: near, after: after, upper: upper, e: e, credit: p.credit(r), open: inf, best: upper, found: -1}
-	s.exact = true
-	for _, m := range near {
-		if m != 1<<r.n-1 {
-			s.exact = false
-		}
-	}
+func newLabelSearch(x *recall, a *ahead, upper int64, width int, e *effort) *labelSearch {
+	r := x.r
+	s := &labelSearch{r: r, p: x.p, ahead: a, next: x.next, upper: upper, width: width, e: e, credit: x.p.credit(r), open: inf}
 	s.limited = r.hops < min(r.n, r.layers)
+	s.paid = make([]int64, r.n)
 	for i, must := range r.pinned {
 		if must {
 			s.pins |= 1 << i
 		}
+		s.paid[i] = x.p.device[i] + x.p.hop
 	}
 	s.room = r.room()
 	for _, n := range s.room {
 		s.total += n
 	}
-	s.at = make([]bucket, r.layers+1)
+	s.even = newEven(r)
+	s.at = make([]bucket, r.layers)
 	return s
 }
+
+// labelShare is how many new labels count as one search node, beside the one that they come from.
+const labelShare = 2
 
 // run searches. It reports whether it came to its end.
 func (s *labelSearch) run() bool {
 	r := s.r
-	s.extend(-1, 0)
-	for b := 1; b < r.layers; b++ {
+	for j := range r.n {
+		if cost := r.link[r.n][j]; cost < inf {
+			l := label{cost: cost + r.enter[j], set: 1 << j, parent: -1, device: int16(j)}
+			if s.limited {
+				l.hops = 1
+			}
+			if r.last[j][0] > 0 {
+				s.add(l, s.paid[j], 0)
+			}
+		}
+	}
+	before := 0
+	for b := range r.layers {
 		list := s.undominated(b)
 		for k, id := range list {
-			if !s.e.spend(1) || s.most > 0 && len(s.labels) > s.most {
-				s.leave(list[k:], b)
+			if k == s.width {
+				s.leave(list[k:])
+				break
+			}
+			if s.labels[id].bound-s.credit >= s.upper {
+				continue
+			}
+			if !s.e.spend(1+(len(s.labels)-before)/labelShare) || len(s.labels) > mostLabels {
+				s.leave(list[k:])
+				for _, t := range s.at[b+1:] {
+					s.leave(t.list)
+				}
 				return false
 			}
+			before = len(s.labels)
 			s.extend(id, b)
 		}
 	}
-	for _, id := range s.at[r.layers].list {
-		s.finish(id)
-	}
-	return true
+	return s.open >= s.upper
 }
 
-// extend adds every hop that may follow a label at boundary b.
+// extend adds every range that may follow at a label, and every device that may follow that.
 func (s *labelSearch) extend(id int32, b int) {
 	r := s.r
-	l := label{device: int16(r.n), set: 0}
-	if id >= 0 {
-		l = s.labels[id]
+	l := s.labels[id]
+	i, paid := int(l.device), int64(0)
+	least := r.layers - s.total // the range must end here or further, for what is not used yet to hold the rest
+	for m := l.set; m != 0; m &= m - 1 {
+		j := bits.TrailingZeros64(m)
+		paid += s.paid[j]
+		least += s.room[j]
 	}
-	if s.limited {
-		if int(l.hops) >= r.hops {
-			return
+	last := s.limited && int(l.hops) >= r.hops
+	for e := r.last[i][b]; e > b && e >= least && r.ends(i, b, e); e-- {
+		part := l.part
+		if b%r.model == 0 {
+			part = 0
 		}
-		l.hops++
-	}
-	limit := s.upper + s.credit
-	for j := range r.n {
-		far := r.last[j][b]
-		if far <= b || l.set>>j&1 != 0 {
-			continue
-		}
-		way := r.into(int(l.device), j, b)
-		if way >= inf {
-			continue
-		}
-		add := way + r.enter[j]
-		priced := l.priced + add + s.p.device[j] + s.p.hop
-		set := l.set&s.near[j] | 1<<j
-		least := r.layers - s.total // the range must end here or further, for what is not remembered to hold the rest
-		for m := set; m != 0; m &= m - 1 {
-			least += s.room[bits.TrailingZeros64(m)]
-		}
-		next := label{
-			set: set, parent: id, device: int16(j), from: int16(b), hops: l.hops,
-		}
-		for e := far; e > b && e >= least; e-- {
-			if e < far && r.pinned[j] {
-				break
-			}
-			part := l.part
-			if b%r.model == 0 {
-				part = 0
-			}
-			if s.even != nil && !s.even.whole(r, j, b, e) {
-				if part++; part > 1 {
-					e = b + 2 // all but one layer would be a second part
-					continue
-				}
-			}
-			work := r.work[j][e] - r.work[j][b]
-			if priced+work+s.after[part][e*r.n+j] >= limit {
+		if s.even != nil && !s.even.whole(r, i, b, e) {
+			if part++; part > 1 {
+				e = min(e, b+2) // all but one layer would be a second part
 				continue
 			}
-			next.priced = priced + work
-			next.cost = next.priced
-			if s.exact {
-				next.cost = l.cost + add + work
+		}
+		work := r.work[i][e] - r.work[i][b]
+		if e == r.layers {
+			if v := l.cost + work + r.link[i][r.n]; v < s.upper && l.set&s.pins == s.pins {
+				s.upper, s.way = v, s.back(id)
 			}
-			next.part = part
-			s.add(next, e)
+			continue
+		}
+		if last {
+			continue
+		}
+		for _, j := range s.next[e*r.n+i] {
+			if l.set>>j&1 != 0 {
+				continue
+			}
+			next := label{
+				cost: l.cost + work + r.between(i, int(j), e) + r.enter[j], set: l.set | 1<<j, parent: id, device: int16(j), begin: int16(e),
+				hops: l.hops, part: part,
+			}
+			if s.limited {
+				next.hops++
+			}
+			s.add(next, paid+s.paid[j], e)
 		}
 	}
 }
 
-// add puts a label at a boundary, unless one of the same device and set is no dearer there.
-func (s *labelSearch) add(l label, b int) {
+// add puts a label that has paid prices at a boundary, unless it leads nowhere or one of the same device and set is no dearer there.
+func (s *labelSearch) add(l label, paid int64, b int) {
+	rest := s.ahead.least(b, int(l.device), l.set)
+	if l.bound = l.cost + paid + rest; rest >= inf || l.bound-s.credit >= s.upper {
+		return
+	}
 	t := &s.at[b]
 	if 2*(len(t.list)+1) > len(t.table) {
 		t.grow(s.labels)
@@ -213,9 +225,16 @@ func (t *bucket) grow(labels []label) {
 // compared is with how many cheaper labels of its device a label is compared.
 const compared = 48
 
-// undominated returns the labels of a boundary that are worth going on with: by device, cheapest first.
+// undominated returns the labels of a boundary that are worth going on with, the most promising first.
 func (s *labelSearch) undominated(b int) []int32 {
 	list := s.at[b].list
+	if most := 4 * s.width; len(list) > most {
+		slices.SortFunc(list, func(i, j int32) int {
+			return cmp.Or(cmp.Compare(s.labels[i].bound, s.labels[j].bound), cmp.Compare(i, j))
+		})
+		s.leave(list[most:])
+		list = list[:most]
+	}
 	slices.SortFunc(list, func(i, j int32) int {
 		a, b := &s.labels[i], &s.labels[j]
 		return cmp.Or(cmp.Compare(a.device, b.device), cmp.Compare(a.cost, b.cost), cmp.Compare(a.set, b.set), cmp.Compare(a.hops, b.hops), cmp.Compare(a.part, b.part))
@@ -238,68 +257,27 @@ func (s *labelSearch) undominated(b int) []int32 {
 			keep = append(keep, id)
 		}
 	}
+	slices.SortFunc(keep, func(i, j int32) int {
+		return cmp.Or(cmp.Compare(s.labels[i].bound, s.labels[j].bound), cmp.Compare(i, j))
+	})
 	s.at[b].list, s.at[b].table = keep, nil
 	return keep
 }
 
-// finish ends a way.
-func (s *labelSearch) finish(id int32) {
-	l := &s.labels[id]
-	sum := l.cost + s.r.link[l.device][s.r.n]
-	if !s.exact {
-		sum -= s.credit
-	}
-	if sum >= s.best {
-		return
-	}
-	if s.exact && s.r.value(s.way(id)) >= inf { // a pinned device is missing
-		return
-	}
-	s.best, s.found = sum, id
-}
-
-// ends returns the least priced cost of ending at each boundary with each device, for labels without a part and for all.
-func (s *labelSearch) ends() (clean, all []int64) {
-	clean = make([]int64, (s.r.layers+1)*s.r.n)
-	for i := range clean {
-		clean[i] = inf
-	}
-	all = slices.Clone(clean)
-	for b := range s.at {
-		for _, id := range s.at[b].list {
-			l := &s.labels[id]
-			k := b*s.r.n + int(l.device)
-			all[k] = min(all[k], l.priced)
-			if l.part == 0 || b%s.r.model == 0 {
-				clean[k] = min(clean[k], l.priced)
-			}
-		}
-	}
-	return clean, all
-}
-
-// leave notes the bound of what was not looked at.
-func (s *labelSearch) leave(list []int32, b int) {
-	note := func(list []int32, b int) {
-		for _, id := range list {
-			l := &s.labels[id]
-			s.open = min(s.open, l.priced+s.after[l.part][b*s.r.n+int(l.device)]-s.credit)
-		}
-	}
-	note(list, b)
-	for e := b + 1; e <= s.r.layers; e++ {
-		note(s.at[e].list, e)
+// leave notes the bound of what is not gone on with.
+func (s *labelSearch) leave(list []int32) {
+	for _, id := range list {
+		s.open = min(s.open, s.labels[id].bound-s.credit)
 	}
 }
 
-// way returns the hops that lead to a label.
-func (s *labelSearch) way(id int32) []hop {
+// back returns the way whose last device is a label's.
+func (s *labelSearch) back(id int32) []hop {
 	var way []hop
-	to := s.r.layers
-	for ; id >= 0; id = s.labels[id].parent {
+	for to := s.r.layers; id >= 0; {
 		l := &s.labels[id]
-		way = append(way, hop{int(l.device), int(l.from), to})
-		to = int(l.from)
+		way = append(way, hop{int(l.device), int(l.begin), to})
+		to, id = int(l.begin), l.parent
 	}
 	slices.Reverse(way)
 	return way

@@ -38,13 +38,15 @@ var others = []other{
 	},
 }
 
-// compared300 is how many instances with a plan each solver is asked for, a quarter of each objective.
-const compared300 = 300
-
-// TestAgainstOtherSolvers writes instances of up to 6 devices and 12 layers as MPS files and has CBC and GLPK solve them.
+// TestAgainstOtherSolvers writes instances of up to 6 devices and 12 layers, a quarter of each objective, as MPS files and has CBC and GLPK
+// solve 60 that have a plan; with SHARDNODE_EXHAUSTIVE set (make placement) 300.
 func TestAgainstOtherSolvers(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts 600 processes")
+		t.Skip("starts many processes")
+	}
+	wanted := 60
+	if exhaustive() {
+		wanted = 300
 	}
 	for _, o := range others {
 		t.Run(o.program, func(t *testing.T) {
@@ -55,7 +57,7 @@ func TestAgainstOtherSolvers(t *testing.T) {
 			}
 			r := rand.New(rand.NewPCG(5, 0))
 			plans, none := 0, 0
-			for k := 0; plans < compared300; k++ {
+			for k := 0; plans < wanted; k++ {
 				in := randomInstance(r, Objectives[k%len(Objectives)], 6, 12)
 				plan, err := Solve(t.Context(), in, Options{})
 				var no *InfeasibleError

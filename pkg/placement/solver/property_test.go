@@ -157,28 +157,3 @@ func grow(in *Instance, bytes int64) {
 		in.Devices[i].Memory += bytes
 	}
 }
-
-// The targets of docs/placement.md: medians over seeds. The custom metrics are what counts; a benchmark run takes seed after seed.
-func BenchmarkSolve16x80(b *testing.B)    { benchmarkSolve(b, 16, 80, 1_000_000) }
-func BenchmarkSolve24x80(b *testing.B)    { benchmarkSolve(b, 24, 80, 1_000_000) }
-func BenchmarkSolve64x126(b *testing.B)   { benchmarkSolve(b, 64, 126, 2_000_000) }
-func BenchmarkSolve1000x126(b *testing.B) { benchmarkSolve(b, 1000, 126, 5_000_000) }
-
-func benchmarkSolve(b *testing.B, devices, layers int, nodes int64) {
-	seed := uint64(0)
-	var gaps []float64
-	proven := 0
-	for b.Loop() {
-		seed++
-		plan, err := Solve(b.Context(), Generate(devices, layers, seed), Options{Nodes: nodes})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if gaps = append(gaps, 100*plan.Gap); plan.Optimal {
-			proven++
-		}
-	}
-	slices.Sort(gaps)
-	b.ReportMetric(gaps[len(gaps)/2], "median-gap-%")
-	b.ReportMetric(float64(proven)/float64(len(gaps)), "proven")
-}

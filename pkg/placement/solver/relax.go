@@ -39,8 +39,8 @@ type relaxation struct {
 	group groups
 }
 
-// run fills the tables.
-func (x *relaxation) run(r *ring, p *prices) {
+// run fills the tables, and returns its effort in search nodes.
+func (x *relaxation) run(r *ring, p *prices) int {
 	if x.r != r {
 		x.r = r
 		x.start = make([]int64, (r.layers+1)*r.n)
@@ -53,6 +53,7 @@ func (x *relaxation) run(r *ring, p *prices) {
 		x.group = newGroups(r)
 	}
 	x.p = p
+	x.group.looked = 0
 	clear(x.head)
 	clear(x.tail)
 	for b := range r.layers + 1 {
@@ -64,7 +65,15 @@ func (x *relaxation) run(r *ring, p *prices) {
 			x.starting(b, end)
 		}
 	}
+	return (stateCost*r.n*r.layers + x.group.looked) / lookShare
 }
+
+// A pass looks at each state, which takes as long as stateCost looks at a device that may precede another, and at such devices. So many
+// looks count as one search node.
+const (
+	stateCost = 12
+	lookShare = 110
+)
 
 // ending is the least cost of ending at b with device i.
 func (x *relaxation) ending(i, b int) int64 {

@@ -140,12 +140,3 @@ func (r *ring) reversed() *ring {
 	}
 	return v
 }
-
-// backwards turns a way of the reversed ring into one of the ring, or the other way round.
-func backwards(way []hop, layers int) []hop {
-	out := make([]hop, len(way))
-	for k, h := range way {
-		out[len(way)-1-k] = hop{h.device, layers - h.to, layers - h.from}
-	}
-	return out
-}

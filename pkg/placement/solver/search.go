@@ -21,17 +21,15 @@ type search struct {
 	forward, backward relaxation // of r and of its reverse
 	reverse           *ring
 	p                 *prices
-	near              []uint64
-	uses              []int // per device: in how many relaxed ways it was
-	last              []hop // the last relaxed way
+	there, back       *recall // of r and of its reverse
+	uses              []int   // per device: in how many relaxed ways it was
 }
 
 // How many steps of each kind. More bring little.
 const (
 	firstSteps  = 60  // of the ascent, before there is a way
-	secondSteps = 150 // and when there is one to aim at
-	nearSteps   = 16  // with neighbourhoods
-	nearFirst   = 5   // devices in a neighbourhood at first
+	secondSteps = 60  // and when there is one to aim at
+	manySteps   = 150 // of those, where refine does not go on
 )
 
 // minimise returns the cheapest way below upper, its cost and a lower bound of all ways' costs. Both are upper where there is none below it.
@@ -85,14 +83,17 @@ func (s *search) done() bool {
 
 func (s *search) run() {
 	s.reset()
+	steps := secondSteps
+	if s.r.n > maxLabelled {
+		steps = manySteps
+	}
 	for _, step := range []func(){
-		func() { s.ascend(firstSteps) },
-		s.construct,
-		func() { s.polish(0.1) },
-		func() { s.ascend(secondSteps) },
+		func() { s.ascend(firstSteps, 0.3) },
+		func() { s.construct(16) },
+		func() { s.ascend(steps, 0.6) },
 		s.strike,
-		s.tighten,
-		s.prove,
+		s.many,
+		s.refine,
 	} {
 		if step(); s.done() {
 			return
@@ -109,22 +110,31 @@ func (s *search) reset() {
 	}
 }
 
-// ascend improves the prices.
-func (s *search) ascend(steps int) {
-	p, bound := s.forward.ascend(s.r, s.p, steps, s.e, func() int64 { return s.upper }, func(way []hop) {
+// ascend improves the prices, by no more than a share of the effort left.
+func (s *search) ascend(steps int, share float64) {
+	part := s.e.part(share)
+	defer s.e.rejoin(part)
+	p, bound := s.forward.ascend(s.r, s.p, steps, part, func() int64 { return s.upper }, func(way []hop) {
 		for _, h := range way {
 			s.uses[h.device]++
 		}
-		s.last = way
 		s.offer(way)
 	})
 	s.p, s.lower = p, max(s.lower, bound)
 }
 
-// construct finds a first way.
-func (s *search) construct() {
-	s.backward.run(s.reverse, s.p)
-	s.offer(newBeam(s.r, s.p, s.backward.after()).run(s.e))
+// many looks for ways among more devices than can be labelled.
+func (s *search) many() {
+	if s.r.n > maxLabelled {
+		s.construct(64)
+		s.polish(0.5)
+	}
+}
+
+// construct finds a way, by a beam of so many.
+func (s *search) construct(width int) {
+	s.e.spend(s.backward.run(s.reverse, s.p))
+	s.offer(newBeam(s.r, s.p, s.backward.after(), width).run(s.e))
 }
 
 // polish improves the way, by no more than a share of the effort left.
@@ -193,20 +203,10 @@ func (s *search) promising() []int {
 	return ids
 }
 
-// everyone is the neighbourhoods of an exact search.
-func everyone(n int) []uint64 {
-	near := make([]uint64, n)
-	for i := range near {
-		near[i] = 1<<n - 1
-	}
-	return near
-}
-
 // strike leaves out the devices that are in no way below upper.
 func (s *search) strike() {
 	r := s.r
-	s.forward.run(r, s.p)
-	s.backward.run(s.reverse, s.p)
+	s.e.spend(s.forward.run(r, s.p) + s.backward.run(s.reverse, s.p))
 	after := s.backward.after()
 	var keep []int
 	for i := range r.n {
@@ -218,7 +218,6 @@ func (s *search) strike() {
 			keep = append(keep, i)
 		}
 	}
-	s.e.spend(2 * r.n * (r.layers + 1) / stepShare)
 	if len(keep) == r.n || len(keep) == 0 {
 		return
 	}
