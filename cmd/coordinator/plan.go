@@ -16,6 +16,7 @@ import (
 
 	"github.com/shardnode/shardnode/internal/cmdline"
 	"github.com/shardnode/shardnode/internal/inventory"
+	"github.com/shardnode/shardnode/pkg/placement"
 	"github.com/shardnode/shardnode/pkg/placement/solver"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -28,6 +29,11 @@ type planOptions struct {
 	effort     time.Duration
 	lp, mps    string
 	asJSON     bool
+
+	fromSwarm, apply bool
+	minGain          float64
+	model, out       string
+	swarm            swarmOptions
 }
 
 // nodesPerSecond is how many search nodes --effort takes a second for. A machine of today does more or less of them; equal flags give
@@ -37,32 +43,32 @@ const nodesPerSecond = 1_000_000
 func newPlan() *cobra.Command {
 	o := &planOptions{}
 	cmd := &cobra.Command{
-		Use:   "plan INVENTORY.yaml",
+		Use:   "plan {INVENTORY.yaml | --from-swarm}",
 		Short: "Decide which machines should serve which layers, with a proof of how good the plan is",
-		Long: `Decide which machines of an inventory should serve which layers of a model, and prove how good the plan is: "optimal", or a gap that
-no plan can close. The inventory's format and the model behind the figures are in docs/placement.md; deploy/inventories has examples.
-Nothing is started or moved.`,
-		Example: "  coordinator plan deploy/inventories/home.yaml",
-		Args:    exactArgs(1, "an inventory: coordinator plan deploy/inventories/home.yaml"),
+		Long: `Decide which machines should serve which layers of a model, and prove how good the plan is: "optimal", or a gap that no plan can
+close. The machines are those of an inventory, whose format and the model behind the figures are in docs/placement.md (deploy/inventories
+has examples), or, with --from-swarm, the nodes of a live swarm as measured now: links, speeds, memory. Nothing is moved without --apply.`,
+		Example: `  coordinator plan deploy/inventories/home.yaml
+  coordinator plan --from-swarm --inventory-out swarm.yaml`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if o.fromSwarm == (len(args) > 0) || len(args) > 1 {
+				return cmdline.Usagef("want an inventory, or --from-swarm: coordinator plan deploy/inventories/home.yaml")
+			}
+			if !o.fromSwarm && (o.apply || o.out != "") {
+				return cmdline.Usagef("--apply and --inventory-out go with --from-swarm")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.fromSwarm {
+				return o.runFromSwarm(cmd)
+			}
 			inv, err := inventory.Read(args[0])
 			if err != nil {
 				return err
 			}
-			if err := o.apply(cmd, &inv.Instance); err != nil {
-				return err
-			}
-			if err := o.write(&inv.Instance); err != nil {
-				return err
-			}
-			r, err := o.plan(cmd.Context(), inv)
-			if err != nil {
-				return err
-			}
-			if o.asJSON {
-				return printJSON(cmd.OutOrStdout(), r)
-			}
-			return r.print(cmd.OutOrStdout())
+			_, _, err = o.report(cmd, inv)
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -73,11 +79,42 @@ Nothing is started or moved.`,
 	f.StringVar(&o.lp, "lp", "", "also write the instance to this file, in LP format for other solvers")
 	f.StringVar(&o.mps, "mps", "", "also write it to this file, in free MPS format")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object (docs/cli.md)")
+	f.BoolVar(&o.fromSwarm, "from-swarm", false, "measure the nodes of a swarm in place of reading an inventory")
+	f.BoolVar(&o.apply, "apply", false, "with --from-swarm: move the nodes to the plan, one at a time; each must be started with --admin and what `coordinator id` prints")
+	f.Float64Var(&o.minGain, "min-gain", placement.MoveGain, "with --apply: move nothing unless today's tiling costs so much more than the plan, as a share")
+	f.StringVar(&o.model, "model", "", "with --from-swarm: name or ID prefix of the model (default: the only one)")
+	f.StringVar(&o.out, "inventory-out", "", "with --from-swarm: also write what was measured to this file, as an inventory")
+	o.swarm.register(cmd)
 	return cmd
 }
 
-// apply lets flags overrule the inventory.
-func (o *planOptions) apply(cmd *cobra.Command, in *solver.Instance) error {
+// report plans and prints, with what the flags say. It returns the plan's routes, and how
+// much dearer today's tiling is, infinite where it cannot be compared.
+func (o *planOptions) report(cmd *cobra.Command, inv *inventory.Inventory) (routes [][]solver.Hop, gain float64, err error) {
+	if err := o.overrule(cmd, &inv.Instance); err != nil {
+		return nil, 0, err
+	}
+	if err := o.write(&inv.Instance); err != nil {
+		return nil, 0, err
+	}
+	p, r, err := o.plan(cmd.Context(), inv)
+	if err != nil {
+		return nil, 0, err
+	}
+	gain = math.Inf(1)
+	for _, c := range r.Compare {
+		if c.Plan == "today" && c.Cost != nil {
+			gain = c.Effect
+		}
+	}
+	if o.asJSON {
+		return p.Routes, gain, printJSON(cmd.OutOrStdout(), r)
+	}
+	return p.Routes, gain, r.print(cmd.OutOrStdout())
+}
+
+// overrule lets flags overrule the inventory.
+func (o *planOptions) overrule(cmd *cobra.Command, in *solver.Instance) error {
 	if o.objective != "" {
 		if !slices.Contains(solver.Objectives, solver.Objective(o.objective)) {
 			return cmdline.Usagef("--objective %q: want one of %v", o.objective, solver.Objectives)
@@ -180,11 +217,11 @@ type compareResult struct {
 }
 
 // plan solves the inventory's instance and asks around the solution.
-func (o *planOptions) plan(ctx context.Context, inv *inventory.Inventory) (*planResult, error) {
+func (o *planOptions) plan(ctx context.Context, inv *inventory.Inventory) (*solver.Plan, *planResult, error) {
 	in := &inv.Instance
 	p, err := solver.Solve(ctx, in, solver.Options{Nodes: o.nodes()})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r := &planResult{
 		Model: inv.Model, Layers: len(in.Model.Layers), Objective: p.Objective, Cost: report(in, p.Cost), Bound: report(in, p.Bound), Gap: p.Gap, Optimal: p.Optimal,
@@ -200,7 +237,7 @@ func (o *planOptions) plan(ctx context.Context, inv *inventory.Inventory) (*plan
 	r.Used = len(used)
 	r.Compare = compare(inv, p.Cost)
 	r.WhatIf = o.whatIfs(ctx, in, p)
-	return r, ctx.Err()
+	return p, r, ctx.Err()
 }
 
 // report turns a cost into what is printed: milliseconds, of the patent its sum.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -38,7 +39,7 @@ func newRoot() *cobra.Command {
 		Long:  longHelp,
 		Args:  cobra.NoArgs, // package cmdline refuses unknown commands
 	}
-	root.AddCommand(newInfer(), newSwarm(), newPlan(), newModel())
+	root.AddCommand(newInfer(), newSwarm(), newPlan(), newModel(), newID())
 	return root
 }
 
@@ -80,8 +81,11 @@ func (o *swarmOptions) asked(cmd *cobra.Command) bool {
 	return flag.Changed
 }
 
-// dial joins the swarm.
-func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) {
+// dial joins the swarm, as nobody in particular.
+func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) { return o.dialAs(ctx, nil) }
+
+// dialAs joins the swarm with a key, nil: a new one.
+func (o *swarmOptions) dialAs(ctx context.Context, identity crypto.PrivKey) (*client.Client, error) {
 	if o.swarm == "" || len(o.swarm) > protocol.MaxSwarm {
 		return nil, cmdline.Usagef("--swarm %q: want a name of 1 to %d bytes", o.swarm, protocol.MaxSwarm)
 	}
@@ -105,7 +109,7 @@ func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) {
 	}
 	cfg := client.Config{
 		Swarm: o.swarm, SwarmKey: key, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS,
-		StateRoot: root, Version: cmdline.ShortVersion(), Log: log,
+		StateRoot: root, Version: cmdline.ShortVersion(), Key: identity, Log: log,
 	}
 	if !o.noMDNS {
 		cfg.RunDir = statedir.RunDir(root)

@@ -18,7 +18,7 @@ import (
 
 func newSwarm() *cobra.Command {
 	o := &swarmOptions{}
-	var asJSON bool
+	var asJSON, links bool
 	cmd := &cobra.Command{
 		Use:   "swarm",
 		Short: "List nodes, layer ranges, models and round-trip times, and layers that nobody, or one node alone, serves",
@@ -35,10 +35,26 @@ func newSwarm() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), newSwarmResult(view))
-			} else {
-				err = printSwarm(cmd, view)
+			result := newSwarmResult(view)
+			if links {
+				m, err := c.Links(cmd.Context(), view.Nodes)
+				if err != nil {
+					return err
+				}
+				result.Links = newLinkResults(m)
+				for _, n := range view.Nodes {
+					if err := m.Failures[n.Status.Peer]; err != nil {
+						fmt.Fprintf(cmd.ErrOrStderr(), "%s: links not known: %v\n", n.Status.Peer, err)
+					}
+				}
+			}
+			switch {
+			case asJSON:
+				err = printJSON(cmd.OutOrStdout(), result)
+			default:
+				if err = printSwarm(cmd, view); err == nil && links {
+					err = printLinks(cmd.OutOrStdout(), view.Nodes, result.Links)
+				}
 			}
 			if err == nil && len(view.Nodes) == 0 {
 				err = errors.New("nobody found; start a node with: shardnode --layers 0-7, or name one with --bootstrap")
@@ -48,6 +64,7 @@ func newSwarm() *cobra.Command {
 	}
 	o.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object (docs/cli.md)")
+	cmd.Flags().BoolVar(&links, "links", false, "also measure and list the links between nodes: round trip, jitter, loss, bandwidth")
 	cmd.AddCommand(newKeyCommand())
 	return cmd
 }
@@ -72,6 +89,7 @@ type swarmResult struct {
 	Swarm  string        `json:"swarm"`
 	Nodes  []nodeResult  `json:"nodes"`
 	Models []modelResult `json:"models"`
+	Links  []linkResult  `json:"links,omitempty"` // with --links
 }
 
 type nodeResult struct {
@@ -89,6 +107,10 @@ type nodeResult struct {
 	KVMax    uint64   `json:"kv_max_bytes"`
 	Draining bool     `json:"draining"`
 	Addrs    []string `json:"addrs"`
+	Loading  bool     `json:"loading"`
+	Decode   uint64   `json:"decode_bytes_per_second"`
+	Prefill  uint64   `json:"prefill_flops"`
+	Memory   uint64   `json:"memory_bytes"`
 }
 
 type modelResult struct {
@@ -107,7 +129,7 @@ func newSwarmResult(v *client.View) *swarmResult {
 		out.Nodes = append(out.Nodes, nodeResult{
 			Peer: s.Peer, Layers: s.Layers.String(), Model: s.ModelName, ModelID: s.Model.String(), Numerics: s.Numerics, Version: s.Version,
 			RTTMS: ms(n.RTT), StepMS: float64(s.StepNanos) / 1e6, Sessions: s.Sessions, MaxSess: s.MaxSess, KVUsed: s.KVUsed, KVMax: s.KVMax,
-			Draining: s.Draining, Addrs: s.Addrs,
+			Draining: s.Draining, Addrs: s.Addrs, Loading: s.Loading, Decode: s.Decode, Prefill: s.Prefill, Memory: s.Memory,
 		})
 	}
 	for _, m := range v.Models {

@@ -16,6 +16,7 @@ const longHelp = `Serve a range of a model's transformer layers to a swarm.
 
   shardnode --layers 0-7                    of the embedded 32-layer demo model
   shardnode --layers 0-15 --model m.gguf    of a GGUF file; only these layers are read
+  shardnode                                 the layers that the swarm needs most and that fit here
   shardnode --model m.layers-0-15.gguf      of a shard that coordinator model split has made
 
 Nodes and coordinators of one machine or LAN find each other by themselves. Elsewhere, give each node the address of
@@ -47,6 +48,7 @@ type options struct {
 	buffers      cmdline.ByteSize
 	replay       cmdline.ByteSize // below 0: not given
 	memory       cmdline.ByteSize
+	admins       []string
 	dataDir      string
 	packCache    bool
 	logLevel     string
@@ -56,15 +58,20 @@ type options struct {
 func newRoot() *cobra.Command {
 	o := &options{kvBudget: 1 << 30, replay: -1}
 	cmd := &cobra.Command{
-		Use:     "shardnode --layers FIRST-LAST",
+		Use:     "shardnode [--layers FIRST-LAST]",
 		Short:   "Serve a range of a model's layers to a swarm",
 		Long:    longHelp,
 		Args:    noArgs,
 		Example: "  shardnode --layers 8-15",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.layers == "" && cmd.Flags().Changed("layers") {
+				return cmdline.Usagef("which layers? Pass for example --layers 0-7, or leave it out for those that the swarm needs most")
+			}
+			return serve(cmd.Context(), o)
+		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.layers, "layers", "", "layers to serve, both ends included, counted from 0: 8-15 (default, of a shard: those it has)")
+	f.StringVar(&o.layers, "layers", "", "layers to serve, both ends included, counted from 0: 8-15 (default: those that the swarm needs most and that fit; of a shard: those it has)")
 	f.StringVar(&o.model, "model", "", "GGUF file (default: the embedded demo model)")
 	f.StringSliceVar(&o.listen, "listen", nil, "multiaddr to listen on; repeatable (default: every interface, a port chosen once and kept)")
 	f.StringSliceVar(&o.announce, "announce", nil, "multiaddr that others reach this node at, when it differs; repeatable")
@@ -72,6 +79,7 @@ func newRoot() *cobra.Command {
 	f.StringVar(&o.swarm, "swarm", "default", "name of the swarm")
 	f.StringVar(&o.swarmKey, "swarm-key", "", "file with the swarm's key (make one: coordinator swarm new-key FILE)")
 	f.BoolVar(&o.open, "open", false, "without a key, serve public addresses too: anybody may use this node")
+	f.StringSliceVar(&o.admins, "admin", nil, "peer ID that may move this node to other layers, as `coordinator id` prints it; repeatable (default: nobody)")
 	f.BoolVar(&o.noMDNS, "no-mdns", false, "do not look for peers, nor be found, by multicast or on this machine: DHT only")
 	cmdline.ThreadsVar(f, &o.threads, "compute threads")
 	f.StringVar(&o.kv, "kv", "f16", "element type of the KV cache: f16 or f32")
@@ -103,8 +111,6 @@ func noArgs(_ *cobra.Command, args []string) error {
 // validate returns the first problem that the flags alone show.
 func (o *options) validate() error {
 	switch {
-	case o.layers == "" && o.model == "":
-		return cmdline.Usagef("which layers? Pass for example --layers 0-7")
 	case o.threads < 1 || o.threads > 1024:
 		return cmdline.Usagef("--threads %d: want 1 to 1024", o.threads)
 	case o.maxSessions < 1:

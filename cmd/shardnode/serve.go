@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -65,7 +66,15 @@ func serve(ctx context.Context, o *options) error {
 	cfg.Progress = progress.of("loading the layers")
 	cfg.Manifest, err = gguf.LoadManifest(ctx, model.File, model.Path, filepath.Join(dir.Path, "cache"), progress.of("hashing the model, once per file"))
 	var n *node.Node
+	modelID := protocol.ModelID{}
+	placed := func(plan *node.MemoryPlan, n *node.Node) {
+		limitHeap(plan)
+		log.Info(startLine(plan.Layers.String(), model.Name, n.Host().ID().String()), zap.Stringer("model_id", modelID), zap.String("cpu", kernel.Path()), zap.Int("threads", o.threads))
+	}
 	if err == nil {
+		modelID = protocol.ModelID(cfg.Manifest.ID())
+		cfg.Profile = o.profile(ctx, dir, model.File, modelID, log)
+		cfg.Placed = func(plan *node.MemoryPlan) { placed(plan, n) }
 		n, err = o.start(ctx, cfg, dir, log)
 	}
 	progress.clear()
@@ -76,8 +85,10 @@ func serve(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	holdPlan(n, model.File, cfg.Manifest)
-	log.Info(startLine(cfg.Layers.String(), model.Name, n.Host().ID().String()), zap.String("model_id", protocol.ModelID(cfg.Manifest.ID()).String()), zap.String("cpu", kernel.Path()), zap.Int("threads", o.threads))
+	forget(model.File, cfg.Manifest)
+	if plan := n.Plan(); plan != nil {
+		placed(plan, n)
+	}
 	for _, a := range n.Host().Addrs() {
 		log.Info("listening", zap.String("addr", a.String()+"/p2p/"+n.Host().ID().String()))
 	}
@@ -98,25 +109,25 @@ func serve(ctx context.Context, o *options) error {
 	return err
 }
 
-// shardLayers returns the layers that a shard says it has.
+// shardLayers returns the layers that a shard says it has; none, of a whole model.
 func shardLayers(f *gguf.File) (protocol.LayerRange, error) {
 	s, err := f.ShardLayers()
-	switch {
-	case err != nil:
+	if err != nil || s == "" {
 		return protocol.LayerRange{}, err
-	case s == "":
-		return protocol.LayerRange{}, cmdline.Usagef("which layers? The file is a whole model: pass for example --layers 0-7")
 	}
 	return protocol.ParseLayerRange(s)
 }
 
-// holdPlan keeps the process to the node's memory plan: garbage must not outgrow it, and what was needed to start goes back to the system.
-func holdPlan(n *node.Node, f *gguf.File, m *gguf.Manifest) {
-	// Vocabulary and merges, which take tens of megabytes, have been read for the last time.
+// forget drops what was needed to start: vocabulary and merges, which take tens of megabytes, have been read for the last time.
+func forget(f *gguf.File, m *gguf.Manifest) {
 	f.Meta, m.Meta, m.Tensors = &gguf.Metadata{}, &gguf.Metadata{}, nil
 	debug.FreeOSMemory()
+}
+
+// limitHeap keeps the process to a memory plan: garbage must not outgrow it.
+func limitHeap(plan *node.MemoryPlan) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(n.Plan().Heap())
+		debug.SetMemoryLimit(plan.Heap())
 	}
 }
 
@@ -131,7 +142,7 @@ func (o *options) nodeConfig() (node.Config, error) {
 	cfg := node.Config{
 		Context: o.context, Threads: o.threads, MaxSessions: o.maxSessions, MaxRows: o.maxRows, Idle: o.sessionIdle, DrainTime: o.drainTimeout,
 		KVBudget: int64(o.kvBudget), BufferBudget: int64(o.buffers), Memory: int64(o.memory),
-		Swarm: o.swarm, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS, Version: cmdline.ShortVersion(),
+		Swarm: o.swarm, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS, Version: cmdline.ShortVersion(), Measure: true,
 	}
 	switch {
 	case o.replay == 0:
@@ -144,6 +155,13 @@ func (o *options) nodeConfig() (node.Config, error) {
 		if cfg.Layers, err = protocol.ParseLayerRange(o.layers); err != nil {
 			return cfg, cmdline.Usagef("--layers: %v", err)
 		}
+	}
+	for _, s := range o.admins {
+		id, err := peer.Decode(s)
+		if err != nil {
+			return cfg, cmdline.Usagef("--admin %q: want a peer ID such as `coordinator id` prints: %v", s, err)
+		}
+		cfg.Admins = append(cfg.Admins, id)
 	}
 	if cfg.KV, err = protocol.ParseDType(o.kv); err != nil {
 		return cfg, cmdline.Usagef("--kv: %v", err)

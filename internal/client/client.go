@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/pkg/discovery"
@@ -31,7 +32,8 @@ type Config struct {
 	RunDir    string // local rendezvous directory of this machine's nodes; "": none
 	StateRoot string // where peers and manifests are kept; "": nowhere
 	Version   string
-	Log       *zap.Logger // nil: silent
+	Key       crypto.PrivKey // identity, for nodes that obey it; nil: a new one
+	Log       *zap.Logger    // nil: silent
 
 	HostOptions []libp2p.Option // for tests: a simulated network
 }
@@ -58,7 +60,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		cfg.Log = zap.NewNop()
 	}
 	host, err := p2p.NewHost(p2p.Config{
-		DialOnly: true, Swarm: cfg.Swarm, SwarmKey: cfg.SwarmKey, Open: cfg.Open, Version: cfg.Version, Log: cfg.Log, Options: cfg.HostOptions,
+		Key: cfg.Key, DialOnly: true, Swarm: cfg.Swarm, SwarmKey: cfg.SwarmKey, Open: cfg.Open, Version: cfg.Version, Log: cfg.Log, Options: cfg.HostOptions,
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/shardnode/shardnode/internal/statedir"
+	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/gguf"
 	"github.com/shardnode/shardnode/pkg/protocol"
 	"github.com/shardnode/shardnode/pkg/tokenizer"
@@ -35,7 +36,7 @@ func (c *Client) Model(ctx context.Context, t *Target) (*Model, error) {
 	if m != nil {
 		return m, nil
 	}
-	manifest, err := c.manifest(ctx, t)
+	manifest, err := c.manifest(ctx, t.Model, t.Hops)
 	if err != nil {
 		return nil, fmt.Errorf("model %s (%s): %w", t.Name, t.Model.Short(), err)
 	}
@@ -62,24 +63,37 @@ func newModel(id protocol.ModelID, meta *gguf.Metadata) (*Model, error) {
 	return m, nil
 }
 
+// Manifest returns a model's manifest, from the cache on disk or from one of the nodes. Whoever gave it, it hashes to the model's ID.
+func (c *Client) Manifest(ctx context.Context, model protocol.ModelID, nodes []*discovery.Node) (*gguf.Manifest, error) {
+	var hops []protocol.Hop
+	for _, n := range nodes {
+		hops = append(hops, protocol.Hop{Peer: n.Status.Peer, Addrs: n.Status.Addrs, Layers: n.Status.Layers})
+	}
+	m, err := c.manifest(ctx, model, hops)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", model.Short(), err)
+	}
+	return m, nil
+}
+
 // manifest finds the model's manifest.
-func (c *Client) manifest(ctx context.Context, t *Target) (*gguf.Manifest, error) {
+func (c *Client) manifest(ctx context.Context, model protocol.ModelID, hops []protocol.Hop) (*gguf.Manifest, error) {
 	cached := ""
 	if c.cfg.StateRoot != "" {
-		cached = filepath.Join(c.cfg.StateRoot, "coordinator", "models", t.Model.String())
+		cached = filepath.Join(c.cfg.StateRoot, "coordinator", "models", model.String())
 		if raw, err := os.ReadFile(cached); err == nil && len(raw) <= protocol.MaxManifest {
-			if m, err := gguf.ParseManifest(raw); err == nil && protocol.ModelID(m.ID()) == t.Model {
+			if m, err := gguf.ParseManifest(raw); err == nil && protocol.ModelID(m.ID()) == model {
 				return m, nil
 			}
 		}
 	}
 	var errs []error
-	for _, hop := range t.Hops {
+	for _, hop := range hops {
 		id, err := peer.Decode(hop.Peer)
 		if err != nil {
 			return nil, err
 		}
-		raw, err := c.host.FetchManifest(ctx, id, t.Model) // checks the hash
+		raw, err := c.host.FetchManifest(ctx, id, model) // checks the hash
 		if err != nil {
 			errs = append(errs, fmt.Errorf("from %s: %w", hop.Peer, err))
 			continue

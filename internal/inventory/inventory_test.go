@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/shardnode/shardnode/pkg/placement/solver"
 )
 
@@ -76,6 +78,54 @@ func TestProblems(t *testing.T) {
 		_, err := Parse("x.yaml", []byte(strings.Replace(good, c.old, c.new, 1)))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.new, err, c.want)
+		}
+	}
+}
+
+// TestWrite: what is written is read again as it was.
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(examples + "/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := []string{good, good + "forbid: [[a, coordinator]]\nmax_devices: 2\nreplicas: 2\n", strings.Replace(good, "loss: 1%", "none: true", 1)}
+	texts = append(texts, strings.Replace(good, "{demo: true}", "{name: 'a\"b', layers: 2, layer: [{bytes: 3MiB, kv: 8}, {bytes: 4MiB}], hidden: 1KiB}", 1))
+	texts[3] = strings.Replace(texts[3], "8-15", "0-0", 1)
+	for _, path := range files {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(raw))
+	}
+	for _, text := range texts {
+		inv, err := Parse("x.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := Write(&b, inv, "two", "lines"); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("y.yaml", []byte(b.String()))
+		if err != nil {
+			t.Fatalf("%v of\n%s", err, b.String())
+		}
+		if inv.Instance.Model.Head.FLOPs == 0 {
+			inv.Instance.Model.Head.FLOPs = 1 // none cannot be written
+		}
+		again.Instance.Patent = inv.Instance.Patent // not written: the usual one
+		for i := range inv.Instance.Links {
+			again.Instance.Links[i][i] = inv.Instance.Links[i][i]
+			for j := range inv.Instance.Links[i] {
+				if inv.Instance.Links[i][j].None { // nothing else is written of it
+					again.Instance.Links[i][j] = inv.Instance.Links[i][j]
+				}
+			}
+		}
+		if diff := cmp.Diff(inv, again); diff != "" {
+			t.Errorf("%s", diff)
 		}
 	}
 }

@@ -48,10 +48,10 @@ func TestAnswersWhileComputing(t *testing.T) {
 			keepBusy(t, n, c.rows)
 			middle := time.Hour
 			for try := 0; try < 3 && middle > 10*answerTime; try++ {
-				before := n.engine.Stats().Steps
+				before := n.Engine().Stats().Steps
 				took := ask(t, n, 100)
 				middle = min(middle, took[50])
-				t.Logf("answers take %v, nine of ten %v, the longest %v; %d steps meanwhile", took[50], took[90], took[99], n.engine.Stats().Steps-before)
+				t.Logf("answers take %v, nine of ten %v, the longest %v; %d steps meanwhile", took[50], took[90], took[99], n.Engine().Stats().Steps-before)
 			}
 			if middle > 10*answerTime {
 				t.Errorf("a node that computes takes %v to answer, want %v", middle, answerTime)
@@ -193,12 +193,12 @@ func answering(tb testing.TB) *Node {
 // keepBusy gives the node steps of so many rows, as fast as it takes them, until the test ends. It returns when the first is computed.
 func keepBusy(tb testing.TB, n *Node, rows int) {
 	tb.Helper()
-	cfg := n.model.Config()
+	cfg := n.current.Load().model.Config()
 	id := protocol.SessionID{1}
 	var first sync.Once
 	busy := make(chan struct{})
-	s, _, err := n.engine.Open(&protocol.Open{
-		Session: id, Model: n.modelID, Numerics: n.model.Numerics(protocol.F32), Wire: protocol.F32, Positions: uint32(cfg.Context),
+	s, _, err := n.Engine().Open(&protocol.Open{
+		Session: id, Model: n.modelID, Numerics: n.current.Load().model.Numerics(protocol.F32), Wire: protocol.F32, Positions: uint32(cfg.Context),
 		Route: []protocol.Hop{{Peer: n.host.ID().String(), Layers: n.cfg.Layers}},
 	}, func(protocol.Frame) error {
 		first.Do(func() { close(busy) })

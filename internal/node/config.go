@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"go.uber.org/zap"
 
@@ -24,7 +25,7 @@ type Config struct {
 	File      *gguf.File          // open as long as the node lives
 	Manifest  *gguf.Manifest      // of File
 	ModelName string              // for people
-	Layers    protocol.LayerRange // what to serve
+	Layers    protocol.LayerRange // what to serve; empty: what the swarm needs most, which it looks for itself
 	KV        protocol.DType      // of the KV cache; 0: f16
 	Context   int                 // positions of one session at the most; 0: the model's context
 	Threads   int                 // compute threads; 0: 1
@@ -52,10 +53,15 @@ type Config struct {
 	CachePath string // peers cache file; "": none
 	RunDir    string // local rendezvous directory; "": none
 
+	Profile Profile   // what the node says of its speed; zero: nothing
+	Measure bool      // measure links to other nodes now and then; others may ask for that at any time
+	Admins  []peer.ID // peers that may move the node to other layers; nil: nobody
+
 	PanelPath string // file of packed weights, for a faster start; "": none
 
 	Version  string
 	Progress func(done, total int64) // of loading; nil: silent
+	Placed   func(*MemoryPlan)       // called when the node begins to serve a range that it has chosen or moved to; nil: nobody cares
 	Log      *zap.Logger             // nil: silent
 
 	// For tests in virtual time: a simulated network, what peers are served in place of the node, and compute that sleeps its cost.
@@ -65,3 +71,6 @@ type Config struct {
 	StepCost    func(rows int) time.Duration
 	Sleep       func(ctx context.Context, d time.Duration)
 }
+
+// chooses reports whether the node looks for its layers itself.
+func (c *Config) chooses() bool { return c.Layers == protocol.LayerRange{} }

@@ -43,6 +43,11 @@ func (p *MemoryPlan) Total() int64 { return p.Weights + p.budgets() }
 
 func (p *MemoryPlan) budgets() int64 { return p.KV + p.Replay + p.Step + p.Buffers + programBytes }
 
+// room is what the plan leaves for weights and KV caches; 0: not known.
+func (p *MemoryPlan) room() uint64 {
+	return uint64(max(0, p.Available-(p.Total()-p.Weights-p.KV)))
+}
+
 // Heap is the part of the plan that is the garbage collector's, for [debug.SetMemoryLimit]: half of what the program has is its own code
 // and data.
 func (p *MemoryPlan) Heap() int64 { return p.Replay + p.Step + p.Buffers + programBytes/2 }
@@ -121,9 +126,6 @@ func planMemory(cfg *Config, model *layers.Config) (*MemoryPlan, error) {
 		Layers: cfg.Layers, Weights: weights, KV: cfg.KVBudget, Replay: max(0, cfg.ReplayBudget), Buffers: cfg.BufferBudget,
 		Step:      layers.PlanStep(model, cfg.Layers, cfg.Threads, cfg.MaxRows, int(min(positions, int64(model.Context)))),
 		Available: cfg.Memory,
-	}
-	if p.Available == 0 {
-		p.Available = availableMemory()
 	}
 	return p, nil
 }

@@ -16,8 +16,6 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/shardnode/shardnode/internal/cmdline"
-	"github.com/shardnode/shardnode/internal/control"
 	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/engine"
 	"github.com/shardnode/shardnode/pkg/layers"
@@ -28,23 +26,27 @@ import (
 // Node is one shard node.
 type Node struct {
 	// Constant after construction.
-	cfg     Config
-	log     *zap.Logger
-	modelID protocol.ModelID
-	plan    *MemoryPlan
-	model   *layers.Model
-	engine  *engine.Engine
-	host    *p2p.Host
-	finder  *discovery.Finder
-	keep    bool // packed weights are to be written for the next start
+	cfg         Config
+	log         *zap.Logger
+	modelID     protocol.ModelID
+	modelConfig *layers.Config
+	available   int64 // bytes the node may take; 0: not known
+	host        *p2p.Host
+	finder      *discovery.Finder
+	moves       chan protocol.LayerRange // capacity 1: what to serve next, checked
 
-	ready    atomic.Bool // advertised at least once, and not leaving
-	leaving  chan struct{}
-	askLeave sync.Once // closes leaving
+	current atomic.Pointer[shard]               // what is served; nil: nothing, see pending
+	pending atomic.Pointer[protocol.LayerRange] // what is being loaded; nil: nothing
+	moving  atomic.Bool                         // a move is asked for or under way
+	about   atomic.Bool                         // it will move unless another one does: no new sessions, please
+
+	advertised atomic.Bool // at least once, and not leaving
+	leaving    chan struct{}
+	askLeave   sync.Once // closes leaving
 }
 
-// New loads the layers and starts the host: the node listens when New returns, but answers only once Run runs. It gives up, with ctx's error,
-// when ctx ends first.
+// New loads the layers, if the configuration says which, and starts the host: the node listens when New returns, but answers only once Run
+// runs. It gives up, with ctx's error, when ctx ends first.
 func New(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
@@ -53,54 +55,43 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !cfg.Layers.Valid(modelConfig.NLayers) {
+	if !cfg.chooses() && !cfg.Layers.Valid(modelConfig.NLayers) {
 		return nil, fmt.Errorf("layers %s: the model %s has %d layers, 0-%d", cfg.Layers, cfg.ModelName, modelConfig.NLayers, modelConfig.NLayers-1)
 	}
 	if cfg.Context > 0 {
 		modelConfig.Context = min(modelConfig.Context, cfg.Context)
 	}
 	cfg.setBudgets(modelConfig)
-	n := &Node{cfg: cfg, log: cfg.Log, leaving: make(chan struct{}), modelID: protocol.ModelID(cfg.Manifest.ID())}
-	if n.plan, err = planMemory(&cfg, modelConfig); err != nil {
-		return nil, err
+	n := &Node{
+		cfg: cfg, log: cfg.Log, leaving: make(chan struct{}), moves: make(chan protocol.LayerRange, 1), modelID: protocol.ModelID(cfg.Manifest.ID()),
+		modelConfig: modelConfig, available: cfg.Memory,
 	}
-	if err := n.plan.Check(); err != nil {
-		return nil, err
+	if n.available == 0 {
+		n.available = availableMemory()
 	}
-	n.log.Info("memory plan", zap.String("total", cmdline.FormatBytes(n.plan.Total())), zap.Stringer("parts", n.plan))
-	if err := n.load(ctx, modelConfig); err != nil {
+	if cfg.chooses() {
+		if err := n.anyFits(); err != nil {
+			return nil, err
+		}
+		return n, n.connect()
+	}
+	s, err := n.load(ctx, cfg.Layers)
+	if err != nil {
 		return nil, err
 	}
 	if err := n.connect(); err != nil {
-		n.model.Close()
+		s.model.Close()
 		return nil, err
 	}
+	if err := n.equip(s); err != nil {
+		s.model.Close()
+		return nil, errors.Join(err, n.host.Close())
+	}
+	n.current.Store(s)
 	return n, nil
 }
 
-// load makes the layers ready.
-func (n *Node) load(ctx context.Context, modelConfig *layers.Config) error {
-	began := time.Now()
-	opt := layers.Options{Threads: n.cfg.Threads, KV: n.cfg.KV, Progress: n.cfg.Progress}
-	if n.cfg.PanelPath != "" {
-		panels, file := n.openPanels()
-		defer file.Close()
-		opt.Panels = panels
-	}
-	var err error
-	if n.model, err = layers.LoadContext(ctx, n.cfg.File, modelConfig, n.cfg.Layers, opt); err != nil {
-		return err
-	}
-	from := "the model"
-	if opt.Panels != nil && n.model.PanelBytes() > 0 && n.model.PanelsErr() == nil {
-		from = "packed weights of an earlier start"
-	}
-	n.log.Info("loaded", zap.String("weights", cmdline.FormatBytes(n.model.WeightBytes())), zap.String("from", from), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
-	n.keep = n.cfg.PanelPath != "" && n.tellPanels(opt.Panels != nil)
-	return nil
-}
-
-// connect makes host, engine and finder.
+// connect makes host and finder.
 func (n *Node) connect() error {
 	options := n.cfg.HostOptions
 	if len(n.cfg.Announce) > 0 {
@@ -113,14 +104,6 @@ func (n *Node) connect() error {
 	})
 	if err != nil {
 		return err
-	}
-	n.engine, err = engine.New(engine.Config{
-		Model: n.model, ModelID: n.modelID, Peer: n.host.ID().String(), MaxSessions: n.cfg.MaxSessions, MaxRows: n.cfg.MaxRows,
-		KVBudget: n.cfg.KVBudget, BufferBudget: n.cfg.BufferBudget - n.cfg.BufferBudget/3, ReplayBudget: n.cfg.ReplayBudget,
-		Idle: n.cfg.Idle, StepCost: n.cfg.StepCost, Sleep: n.cfg.Sleep, Log: n.log,
-	})
-	if err != nil {
-		return errors.Join(err, n.host.Close())
 	}
 	n.finder, err = discovery.New(discovery.Config{
 		Host: n.host.Guarded(), Status: n.host.Status, Connect: n.host.Connect, Swarm: n.host.Swarm(), Bootstrap: n.cfg.Bootstrap,
@@ -135,48 +118,37 @@ func (n *Node) connect() error {
 // Run serves until ctx ends or [Node.Leave] is called. Then it leaves: it stops advertising, refuses new sessions, asks coordinators
 // to move those that are open, waits for that, and closes the host so that peers notice at once.
 func (n *Node) Run(ctx context.Context) error {
-	defer n.model.Close()
+	defer n.closeModel()
 	defer n.host.Close()
 
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopEngine()
-	engineDone := make(chan error, 1)
-	go func() { engineDone <- n.engine.Run(engineCtx) }()
-
-	var service p2p.Node = served{n}
-	if n.cfg.Serve != nil {
-		service = n.cfg.Serve(service)
-	}
-	n.host.Serve(service)
+	asked, leave := context.WithCancel(ctx) // ends when the node is to leave
+	defer leave()
 	group, groupCtx := errgroup.WithContext(serving)
-	advertising, silence := context.WithCancel(groupCtx)
-	defer silence()
 	group.Go(func() error { return n.finder.Run(groupCtx) })
+	if n.cfg.Measure {
+		group.Go(func() error { n.measureLinks(groupCtx); return nil })
+	}
 	group.Go(func() error {
-		return n.finder.Advertise(advertising, n.Status, func() { n.ready.Store(true) })
+		defer leave()
+		select {
+		case <-asked.Done():
+		case <-n.leaving:
+		case <-groupCtx.Done():
+		}
+		return nil
 	})
 	group.Go(func() error {
 		defer stop()
-		select {
-		case <-ctx.Done():
-		case <-n.leaving:
-		case <-groupCtx.Done():
-			return nil
-		}
-		silence()
-		n.drain(groupCtx)
-		return nil
+		return n.serve(groupCtx, asked)
 	})
-	if n.keep {
-		group.Go(func() error { n.keepPanels(groupCtx); return nil })
-	}
 	err := group.Wait()
-	n.ready.Store(false)
-	stopEngine()
-	if engineErr := <-engineDone; err == nil {
-		err = engineErr
+	n.advertised.Store(false)
+	if s := n.current.Load(); s != nil {
+		if engineErr := s.stop(); err == nil {
+			err = engineErr
+		}
 	}
 	if errors.Is(err, context.Canceled) && serving.Err() != nil {
 		return nil
@@ -184,14 +156,91 @@ func (n *Node) Run(ctx context.Context) error {
 	return err
 }
 
+// serve serves one range after another, until asked ends, and drains then. It alone changes what is served.
+func (n *Node) serve(ctx, asked context.Context) error {
+	var service p2p.Node = served{n}
+	if n.cfg.Serve != nil {
+		service = n.cfg.Serve(service)
+	}
+	advertising, silence := context.WithCancel(ctx)
+	var advertise sync.WaitGroup
+	defer advertise.Wait()
+	defer silence()
+	// From here on others know of the node.
+	appear := func() {
+		n.host.Serve(service)
+		n.host.ServeAdmin(n.obeys, n.Move)
+		advertise.Go(func() {
+			if err := n.finder.Advertise(advertising, n.Status, func() { n.advertised.Store(true) }); err != nil {
+				n.log.Warn("no longer advertised", zap.Error(err))
+			}
+		})
+	}
+	if s := n.current.Load(); s != nil {
+		s.start()
+		appear()
+	} else if err := n.settle(ctx, asked, appear); err != nil {
+		if asked.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	err := n.attend(ctx, asked)
+	silence()
+	if err == nil && ctx.Err() == nil {
+		n.drain(ctx)
+	}
+	return err
+}
+
+// attend moves when it is told to, or when it is worth it, until asked ends.
+func (n *Node) attend(ctx, asked context.Context) error {
+	var review <-chan time.Time
+	if n.cfg.chooses() {
+		ticker := time.NewTicker(reviewEvery)
+		defer ticker.Stop()
+		review = ticker.C
+	}
+	var r reviewer
+	for {
+		select {
+		case <-asked.Done():
+			return nil
+		case <-ctx.Done():
+			return nil
+		case take := <-n.moves:
+			review = nil // where an administrator puts it, it stays
+			if err := n.move(ctx, asked, take); err != nil {
+				return err
+			}
+		case <-review:
+			if take, ok := n.review(asked, &r); ok {
+				if err := n.move(ctx, asked, take); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// closeModel frees what is served last.
+func (n *Node) closeModel() {
+	if s := n.current.Load(); s != nil {
+		s.model.Close()
+	}
+}
+
 // Leave makes Run drain the node and return. It does not wait.
 func (n *Node) Leave() { n.askLeave.Do(func() { close(n.leaving) }) }
 
-// drain returns when no session is open any more, or they have had their time.
+// drain returns when no session is open any more, or they have had their time, or ctx ends.
 func (n *Node) drain(ctx context.Context) {
-	n.ready.Store(false)
-	n.engine.Drain()
-	open := n.engine.Stats().Sessions
+	s := n.current.Load()
+	if s == nil {
+		return
+	}
+	s.engine.Drain()
+	open := s.engine.Stats().Sessions
 	if open == 0 || n.cfg.DrainTime <= 0 {
 		return
 	}
@@ -199,72 +248,26 @@ func (n *Node) drain(ctx context.Context) {
 	n.host.Leave(n.cfg.DrainTime)
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTime)
 	defer cancel()
-	if err := n.engine.Drained(ctx); err != nil {
-		n.log.Warn("leaving with sessions open", zap.Int("sessions", n.engine.Stats().Sessions))
+	if err := s.engine.Drained(ctx); err != nil {
+		n.log.Warn("leaving with sessions open", zap.Int("sessions", s.engine.Stats().Sessions))
 	}
 }
 
 // Host returns the node's libp2p host.
 func (n *Node) Host() *p2p.Host { return n.host }
 
-// Plan returns what the node holds at the most.
-func (n *Node) Plan() *MemoryPlan { return n.plan }
-
-// Engine returns the node's engine.
-func (n *Node) Engine() *engine.Engine { return n.engine }
-
-// Status is the node's word on what it serves.
-func (n *Node) Status() *protocol.Status {
-	stats := n.engine.Stats()
-	cfg := n.model.Config()
-	s := &protocol.Status{
-		Peer: n.host.ID().String(), Version: n.cfg.Version, Swarm: n.host.Swarm(),
-		Model: n.modelID, ModelName: n.cfg.ModelName, NLayers: uint32(cfg.NLayers), Layers: n.cfg.Layers,
-		Numerics: []string{n.model.Numerics(protocol.F32), n.model.Numerics(protocol.F16)}, Context: uint32(cfg.Context),
-		Sessions: uint32(stats.Sessions), MaxSess: uint32(stats.MaxSessions), KVUsed: uint64(stats.KVUsed), KVMax: uint64(stats.KVMax),
-		StepNanos: uint64(stats.MeanStep), Draining: stats.Draining,
+// Plan returns what the node holds at the most; nil while it has not chosen its layers.
+func (n *Node) Plan() *MemoryPlan {
+	if s := n.current.Load(); s != nil {
+		return s.plan
 	}
-	for _, a := range n.host.Addrs() {
-		s.Addrs = append(s.Addrs, a.String())
-	}
-	return s
+	return nil
 }
 
-// Health is the node's word to its operator.
-func (n *Node) Health() control.Health {
-	s := n.Status()
-	h := control.Health{
-		Ready: n.ready.Load(), Loaded: true, Advertised: n.ready.Load(), Peer: s.Peer, Model: s.ModelName, ModelID: s.Model.String(),
-		Layers: s.Layers.String(), Addrs: s.Addrs, Version: s.Version, Sessions: int(s.Sessions),
-		Memory: control.Memory{
-			Weights: n.plan.Weights, KVBudget: n.plan.KV, KVUsed: int64(s.KVUsed), Replay: n.plan.Replay, ReplayUsed: n.engine.Stats().KeptUsed,
-			Activations: n.plan.Step, Buffers: n.plan.Buffers, Program: programBytes,
-		},
-		Draining: s.Draining,
+// Engine returns the engine of the range that is served; nil while there is none.
+func (n *Node) Engine() *engine.Engine {
+	if s := n.current.Load(); s != nil {
+		return s.engine
 	}
-	switch {
-	case h.Draining:
-		h.Reason = fmt.Sprintf("the node is leaving, %d sessions are open", h.Sessions)
-	case !h.Advertised:
-		h.Reason = "the layer range is loaded but not advertised yet"
-	}
-	return h
-}
-
-// served is the node as package p2p sees it.
-type served struct{ n *Node }
-
-func (s served) Status() *protocol.Status { return s.n.Status() }
-func (s served) Manifest() []byte         { return s.n.cfg.Manifest.Bytes }
-
-func (s served) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
-	session, opened, err := s.n.engine.Open(o, deliver)
-	if err != nil {
-		return nil, nil, err
-	}
-	return session, opened, nil
-}
-
-func (s served) Export(ctx context.Context, f *protocol.Export, send func(*protocol.KVRows) error) error {
-	return s.n.engine.Export(ctx, f, send)
+	return nil
 }

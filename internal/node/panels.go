@@ -39,38 +39,38 @@ func (n *Node) openPanels() (*layers.Panels, io.Closer) {
 }
 
 // tellPanels says what became of what an earlier run kept, if anything was, and reports whether to write it anew.
-func (n *Node) tellPanels(kept bool) bool {
-	err := n.model.PanelsErr()
-	switch file := zap.String("file", n.cfg.PanelPath); {
-	case n.model.PanelBytes() == 0:
-		n.log.Info("this processor's kernels take the weights as they are in the model file: there is nothing to keep")
+func (s *shard) tellPanels(kept bool) bool {
+	err := s.model.PanelsErr()
+	switch file := zap.String("file", s.n.cfg.PanelPath); {
+	case s.model.PanelBytes() == 0:
+		s.n.log.Info("this processor's kernels take the weights as they are in the model file: there is nothing to keep")
 		return false
 	case !kept:
 		return true
 	case errors.Is(err, layers.ErrOtherPanels):
-		n.log.Info("packed weights of an earlier start are replaced", file, zap.Error(err))
+		s.n.log.Info("packed weights of an earlier start are replaced", file, zap.Error(err))
 	case err != nil:
-		n.log.Warn("packed weights of an earlier start are not used, but written again", file, zap.Error(err))
+		s.n.log.Warn("packed weights of an earlier start are not used, but written again", file, zap.Error(err))
 	}
 	return err != nil
 }
 
 // keepPanels writes the packed weights for the next start.
-func (n *Node) keepPanels(ctx context.Context) {
+func (s *shard) keepPanels(ctx context.Context) {
 	began := time.Now()
-	err := n.writePanels(ctx)
+	err := s.writePanels(ctx)
 	switch {
 	case err == nil:
-		n.log.Info("kept the packed weights for the next start", zap.String("file", n.cfg.PanelPath),
-			zap.String("size", cmdline.FormatBytes(n.model.PanelBytes())), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
+		s.n.log.Info("kept the packed weights for the next start", zap.String("file", s.n.cfg.PanelPath),
+			zap.String("size", cmdline.FormatBytes(s.model.PanelBytes())), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
 	case ctx.Err() == nil:
-		n.log.Warn("cannot keep the packed weights: the next start packs them again", zap.String("file", n.cfg.PanelPath), zap.Error(err))
+		s.n.log.Warn("cannot keep the packed weights: the next start packs them again", zap.String("file", s.n.cfg.PanelPath), zap.Error(err))
 	}
 }
 
 // writePanels replaces the file in one step. What it replaces is removed before: two copies may be more than the disk holds.
-func (n *Node) writePanels(ctx context.Context) (err error) {
-	path := n.cfg.PanelPath
+func (s *shard) writePanels(ctx context.Context) (err error) {
+	path := s.n.cfg.PanelPath
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -85,7 +85,7 @@ func (n *Node) writePanels(ctx context.Context) (err error) {
 		}
 	}()
 	w := &patientWriter{stopped: ctx.Err, f: f}
-	err = n.model.WritePanels(w, n.modelID)
+	err = s.model.WritePanels(w, s.n.modelID)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -17,22 +17,24 @@ import (
 )
 
 // loaded is a node of some layers of the demo model with its layers ready, its log, and where they came from.
-func loaded(t *testing.T, path string, r protocol.LayerRange) (n *Node, log *observer.ObservedLogs, from string) {
+func loaded(t *testing.T, path string, r protocol.LayerRange) (s *shard, log *observer.ObservedLogs, from string) {
 	t.Helper()
 	f, model := demo(t)
 	core, log := observer.New(zapcore.InfoLevel)
-	n = &Node{cfg: Config{File: f, Layers: r, Threads: 2, PanelPath: path}, log: zap.New(core), modelID: protocol.ModelID{7}}
-	if err := n.load(t.Context(), model); err != nil {
+	n := &Node{cfg: Config{File: f, Threads: 2, PanelPath: path}, log: zap.New(core), modelID: protocol.ModelID{7}, modelConfig: model}
+	n.cfg.setBudgets(model)
+	s, err := n.load(t.Context(), r)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(n.model.Close)
-	if n.model.PanelBytes() == 0 {
+	t.Cleanup(s.model.Close)
+	if s.model.PanelBytes() == 0 {
 		t.Skip("this path computes with weights as they are in the file")
 	}
 	for _, e := range log.FilterMessage("loaded").All() {
 		from, _ = e.ContextMap()["from"].(string)
 	}
-	return n, log, from
+	return s, log, from
 }
 
 const earlier = "packed weights of an earlier start"

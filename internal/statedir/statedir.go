@@ -90,11 +90,13 @@ func (d *Dir) Close() error { return d.lock.Close() }
 func (d *Dir) File(name string) string { return filepath.Join(d.Path, name) }
 
 // Identity returns the node's Ed25519 key, made at the first call and kept for good: it is the node's peer ID.
-func (d *Dir) Identity() (crypto.PrivKey, error) {
-	path := d.File("identity.key")
+func (d *Dir) Identity() (crypto.PrivKey, error) { return Identity(d.File("identity.key")) }
+
+// Identity returns the Ed25519 key in a file, which it makes if there is none, and the directory too.
+func Identity(path string) (crypto.PrivKey, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d.newIdentity(path)
+		return newIdentity(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the identity key: %w", err)
@@ -106,7 +108,7 @@ func (d *Dir) Identity() (crypto.PrivKey, error) {
 	return key, nil
 }
 
-func (d *Dir) newIdentity(path string) (crypto.PrivKey, error) {
+func newIdentity(path string) (crypto.PrivKey, error) {
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make an identity key: %w", err)
@@ -115,7 +117,10 @@ func (d *Dir) newIdentity(path string) (crypto.PrivKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an identity key: %w", err)
 	}
-	if err := WriteFile(path, raw, 0o600); err != nil {
+	if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+		err = WriteFile(path, raw, 0o600)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("keep the identity key: %w", err)
 	}
 	return key, nil

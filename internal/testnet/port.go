@@ -126,7 +126,7 @@ func (s *socket) send(p []byte, addr net.Addr) (int, error) {
 	if s.port.cut.Load() || n.loss.Load().drops() {
 		return len(p), nil
 	}
-	if to, ok := addr.(*net.UDPAddr); ok && len(to.IP.To4()) == 4 && n.blocks(s.port.host, int(to.IP.To4()[3])-1) {
+	if to := hostAt(addr); to >= 0 && (n.blocks(s.port.host, to) || n.shape.Load().drops(s.port.host, to)) {
 		return len(p), nil
 	}
 	return s.SimConn.WriteTo(p, addr)

@@ -30,6 +30,7 @@ type Sim struct {
 	loss atomic.Pointer[loss]
 
 	jitter atomic.Pointer[jitter]
+	shape  atomic.Pointer[shape]
 
 	mu      sync.Mutex // guards all following fields
 	hosts   []*p2p.Host
@@ -42,7 +43,12 @@ func NewSim(tb testing.TB, latency time.Duration, bitsPerSecond int) *Sim {
 	n := &Sim{tb: tb, blocked: map[[2]int]bool{}}
 	n.link.Uplink.BitsPerSecond = bitsPerSecond
 	n.link.Downlink.BitsPerSecond = bitsPerSecond
-	n.net.LatencyFunc = func(*simnet.Packet) time.Duration { return latency + n.jitter.Load().draw() }
+	n.net.LatencyFunc = func(p *simnet.Packet) time.Duration {
+		if s := n.shape.Load(); s != nil {
+			return s.draw(p)
+		}
+		return latency + n.jitter.Load().draw()
+	}
 	return n
 }
 

@@ -175,7 +175,7 @@ func candidates(nodes []*Node, nLayers int, numerics string) []placement.Candida
 		}
 		cands = append(cands, placement.Candidate{
 			Peer: st.Peer, Addrs: st.Addrs, Layers: st.Layers, StepCost: time.Duration(min(st.StepNanos, uint64(time.Hour))), RTT: n.RTT,
-			Sessions: int(st.Sessions), MaxSessions: int(st.MaxSess), Draining: st.Draining,
+			Sessions: int(st.Sessions), MaxSessions: int(st.MaxSess), Draining: st.Draining || st.Loading,
 			Context: int(st.Context), Asked: n.Asked,
 		})
 	}

@@ -103,6 +103,14 @@ func (f *Finder) Directory() *Directory {
 	return f.look()
 }
 
+// Peek returns what is known now as [Finder.Directory] does, but keeps nothing fresh for it.
+func (f *Finder) Peek() *Directory {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dir.Expire(f.cfg.Now())
+	return f.dir.clone()
+}
+
 // Wait returns when ready says so of the directory, which it is shown at once and after each change. While somebody waits
 // sources and nodes are asked more often. The error is ctx's.
 func (f *Finder) Wait(ctx context.Context, ready func(*Directory) bool) error {

@@ -60,14 +60,21 @@ func (m *Model) WeightBytes() int64 { return m.bytes }
 
 // Numerics returns the numerics ID of a session with that wire type (docs/numerics.md).
 func (m *Model) Numerics(wire protocol.DType) string {
-	contract, kv := "n1", "f16"
+	contract, kv := "n1", protocol.F16
 	if m.f32 {
 		contract = "n1-f32"
 	}
 	if m.kvType == quant.F32 {
-		kv = "f32"
+		kv = protocol.F32
 	}
-	return contract + "/kv-" + kv + "/wire-" + wire.String()
+	return numerics(contract, kv, wire)
+}
+
+// Numerics returns the numerics ID that a model will have which is loaded with a KV cache of type kv.
+func Numerics(kv, wire protocol.DType) string { return numerics("n1", kv, wire) }
+
+func numerics(contract string, kv, wire protocol.DType) string {
+	return contract + "/kv-" + kv.String() + "/wire-" + wire.String()
 }
 
 // Close ends the compute threads and gives the weights' memory back. The model must not be used any more.

@@ -31,6 +31,7 @@ type Host struct {
 	sessions  *sessionTable
 	watches   watches
 	proofs    proofs
+	links     links
 	leaveBy   atomic.Pointer[time.Time] // set by Leave
 	ctx       context.Context           //nolint:containedctx // ends with Close; parent of every handler's context
 	cancel    context.CancelFunc
@@ -66,11 +67,13 @@ func NewHost(cfg Config) (*Host, error) {
 	h.sessions = newSessionTable()
 	h.watches.m = make(map[network.Conn]*watch)
 	h.proofs.h, h.proofs.m = h, make(map[network.Conn]*proof)
+	h.links.bursting, h.links.measuring, h.links.m = make(chan struct{}, 1), make(chan struct{}, 1), make(map[peer.ID]*measured)
 	h.admission = newAdmission(h)
 	raw.Network().Notify(h.admission)
 	raw.Network().Notify(&h.proofs)
 	raw.SetStreamHandler(AdmitProtocol, h.admission.serve)
 	h.handle(BeatProtocol, beatLimits, func(_ context.Context, s *Stream) { answerBeats(s) })
+	h.handle(MeasureProtocol, measureLimits, h.serveMeasure)
 	if !cfg.DialOnly {
 		if err := h.listen(cfg.Listen); err != nil {
 			_ = h.Close()

@@ -25,6 +25,9 @@ func (h *Host) Leave(grace time.Duration) {
 	}
 }
 
+// Stay undoes Leave, for a node that has handed its sessions over and serves others from now on.
+func (h *Host) Stay() { h.leaveBy.Store(nil) }
+
 // tellLeaving sends the notice once, when there is one and Opened has been sent.
 func (ss *session) tellLeaving() {
 	by := ss.h.leaveBy.Load()

@@ -61,8 +61,10 @@ func newLimits(buffers int64) rcmgr.ConcreteLimitConfig {
 		AdmitProtocol:  {in: 2 * maxPending, peerIn: 4, out: 2 * maxPending, memory: 1 << 20, peerMem: 64 << 10},
 		StatusProtocol: {in: 256, peerIn: 16, out: 1024, memory: 64 << 20, peerMem: 2 << 20},
 		// The answers are slices of one manifest; only requests are buffered.
-		ModelProtocol: {in: 64, peerIn: 4, out: 64, memory: 64 << 20, peerMem: 8 << 20},
-		MoveProtocol:  {in: 64, peerIn: 16, out: 64, memory: session, peerMem: session},
+		ModelProtocol:   {in: 64, peerIn: 4, out: 64, memory: 64 << 20, peerMem: 8 << 20},
+		MoveProtocol:    {in: 64, peerIn: 16, out: 64, memory: session, peerMem: session},
+		MeasureProtocol: {in: 32, peerIn: 4, out: 64, memory: 16 << 20, peerMem: 2 << 20},
+		AdminProtocol:   {in: 16, peerIn: 4, out: 16, memory: 1 << 20, peerMem: 256 << 10},
 		// One stream a connection and direction.
 		BeatProtocol:    {in: 512, peerIn: 8, out: 512, memory: 1 << 20, peerMem: 16 << 10},
 		SessionProtocol: {in: maxStreams, peerIn: maxPeerStreams, out: maxStreams, memory: session, peerMem: session},

@@ -24,6 +24,8 @@ func TestLimitsAllowWhatWePromise(t *testing.T) {
 		LinkProtocol:    {maxPeerStreams, keepBuffer},
 		BeatProtocol:    {8, beatFrame},
 		MoveProtocol:    {16, keepBuffer},
+		MeasureProtocol: {4, measureFrame},
+		AdminProtocol:   {4, controlFrame},
 	} {
 		rm, err := newResourceManager(false, 0)
 		if err != nil {

@@ -17,6 +17,8 @@ const (
 	LinkProtocol    libp2pproto.ID = "/shardnode/link/1"
 	BeatProtocol    libp2pproto.ID = "/shardnode/beat/1"
 	MoveProtocol    libp2pproto.ID = "/shardnode/move/1"
+	MeasureProtocol libp2pproto.ID = "/shardnode/measure/1"
+	AdminProtocol   libp2pproto.ID = "/shardnode/admin/1"
 )
 
 // serviceName is the resource manager's name for all of the above together.
@@ -76,6 +78,7 @@ const (
 	admitFrame   = 1 << 10
 	controlFrame = 64 << 10
 	beatFrame    = 256
+	measureFrame = 320 << 10 // a request for 64 peers with 16 addresses each
 )
 
 // readBuffer is the buffered reader of a tensor stream: 45 QUIC packets, so that an 8 KiB frame costs one Read.

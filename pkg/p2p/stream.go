@@ -31,6 +31,7 @@ var (
 	controlLimits = streamLimits{frame: controlFrame, buffer: 4 << 10, idle: statusIdle}
 	chunkLimits   = streamLimits{frame: protocol.MaxChunk + controlFrame, buffer: readBuffer, idle: statusIdle}
 	beatLimits    = streamLimits{frame: beatFrame, buffer: beatFrame, idle: statusIdle, write: silenceMost}
+	measureLimits = streamLimits{frame: measureFrame, buffer: readBuffer, idle: statusIdle}
 	moveLimits    = streamLimits{frame: protocol.MaxFrame, buffer: readBuffer, idle: frameTimeout}
 	sessionLimits = streamLimits{frame: protocol.MaxFrame, buffer: readBuffer, write: sessionWrite}
 )

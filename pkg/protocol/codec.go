@@ -47,6 +47,8 @@ func tensorBytes(f Frame) int {
 		return len(f.Bytes)
 	case *KVRows:
 		return len(f.KV)
+	case *Burst:
+		return len(f.Pad)
 	}
 	return 0
 }
@@ -148,6 +150,18 @@ func New(t Type) Frame {
 		return &KVRows{}
 	case TypeResume:
 		return &Resume{}
+	case TypeLinksRequest:
+		return &LinksRequest{}
+	case TypeLinks:
+		return &Links{}
+	case TypeBurst:
+		return &Burst{}
+	case TypeBurstTaken:
+		return &BurstTaken{}
+	case TypeMove:
+		return &Move{}
+	case TypeMoving:
+		return &Moving{}
 	}
 	return nil
 }

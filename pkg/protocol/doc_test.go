@@ -90,7 +90,7 @@ func TestSpecificationListsTypes(t *testing.T) {
 func TestSpecificationListsFields(t *testing.T) {
 	t.Parallel()
 	spec := readSpecification(t)
-	for _, v := range []any{protocol.Hop{}, protocol.Sampling{}, protocol.HopTiming{}} {
+	for _, v := range []any{protocol.Hop{}, protocol.Sampling{}, protocol.HopTiming{}, protocol.LinkEstimate{}, protocol.Contact{}} {
 		typ := reflect.TypeOf(v)
 		if diff := cmp.Diff(fields(typ), spec.column(typ.Name(), 0)); diff != "" {
 			t.Errorf("%s: %s", typ.Name(), diff)
@@ -149,7 +149,8 @@ func TestSpecificationListsLimits(t *testing.T) {
 		"MaxVocab": protocol.MaxVocab, "MaxRoute": protocol.MaxRoute, "MaxLayers": protocol.MaxLayers, "MaxAddrs": protocol.MaxAddrs,
 		"MaxAddr": protocol.MaxAddr, "MaxPeer": protocol.MaxPeer, "MaxRequestID": protocol.MaxRequestID, "MaxMessage": protocol.MaxMessage,
 		"MaxName": protocol.MaxName, "MaxNumerics": protocol.MaxNumerics, "MaxSwarm": protocol.MaxSwarm, "MaxChunk": protocol.MaxChunk,
-		"MaxManifest": protocol.MaxManifest,
+		"MaxManifest": protocol.MaxManifest, "MaxLinks": protocol.MaxLinks, "MaxBurst": protocol.MaxBurst, "MaxBurstPart": protocol.MaxBurstPart,
+		"MaxDelay": protocol.MaxDelay, "MaxLoss": protocol.MaxLoss, "MaxSpeed": protocol.MaxSpeed,
 	}
 	got := map[string]int{}
 	for _, row := range readSpecification(t).tables["Limits"] {

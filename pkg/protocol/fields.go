@@ -34,6 +34,10 @@ func (f *Status) fields(c *coder) {
 	number(c, "step time", &f.StepNanos, math.MaxUint64)
 	c.bool("draining", &f.Draining)
 	codeAddrs(c, &f.Addrs)
+	c.bool("loading", &f.Loading)
+	number(c, "decode speed", &f.Decode, MaxSpeed)
+	number(c, "prefill speed", &f.Prefill, MaxSpeed)
+	number(c, "memory", &f.Memory, MaxSpeed)
 }
 
 func (f *ModelRequest) fields(c *coder) {
@@ -153,6 +157,47 @@ func (f *KVRows) fields(c *coder) {
 	c.fixed("digest", f.Digest[:])
 }
 
+func (f *LinksRequest) fields(c *coder) { list(c, "peers", &f.Want, MaxLinks, codeContact) }
+
+func (f *Links) fields(c *coder) { list(c, "links", &f.Links, MaxLinks, codeLink) }
+
+func (f *Burst) fields(c *coder) {
+	number(c, "rest", &f.Rest, MaxBurst)
+	c.bytes("pad", &f.Pad, MaxBurstPart)
+}
+
+func (f *BurstTaken) fields(c *coder) {
+	number(c, "bytes", &f.Bytes, MaxBurst)
+	number(c, "time", &f.Nanos, MaxDelay)
+}
+
+func (f *Move) fields(c *coder) {
+	c.fixed("model", f.Model[:])
+	codeRange(c, &f.Have)
+	codeRange(c, &f.Take)
+}
+
+func (f *Moving) fields(c *coder) { codeRange(c, &f.Take) }
+
+func codeContact(c *coder, p *Contact) {
+	if n := c.array("contact", 2, 2); n != 2 && c.err == nil {
+		c.fail("contact: want 2 fields, found %d", n)
+	}
+	c.text("peer", &p.Peer, MaxPeer)
+	codeAddrs(c, &p.Addrs)
+}
+
+func codeLink(c *coder, l *LinkEstimate) {
+	if n := c.array("link", 5, 5); n != 5 && c.err == nil {
+		c.fail("link: want 5 fields, found %d", n)
+	}
+	c.text("peer", &l.Peer, MaxPeer)
+	number(c, "round-trip time", &l.RTT, MaxDelay)
+	number(c, "jitter", &l.Jitter, MaxDelay)
+	number(c, "loss", &l.Loss, MaxLoss)
+	number(c, "bandwidth", &l.Bandwidth, MaxSpeed)
+}
+
 func codeSession(c *coder, s *SessionID, e *Epoch) {
 	c.fixed("session", s[:])
 	number(c, "epoch", e, math.MaxUint32)
@@ -215,11 +260,11 @@ func fieldCount(t Type) int {
 	switch t {
 	case TypeStatusRequest:
 		return 1
-	case TypeProof:
+	case TypeProof, TypeLinksRequest, TypeLinks, TypeMoving:
 		return 2
-	case TypeModelRequest, TypeModelChunk, TypeAttached, TypeClose, TypeBeat:
+	case TypeModelRequest, TypeModelChunk, TypeAttached, TypeClose, TypeBeat, TypeBurst, TypeBurstTaken:
 		return 3
-	case TypeAttach, TypeLeaving:
+	case TypeAttach, TypeLeaving, TypeMove:
 		return 4
 	case TypeHello, TypeTruncate, TypeResume:
 		return 5
@@ -234,7 +279,7 @@ func fieldCount(t Type) int {
 	case TypeIntermediateResult:
 		return 14
 	case TypeStatus:
-		return 17
+		return 21
 	}
 	return 0
 }

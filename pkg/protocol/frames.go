@@ -30,6 +30,12 @@ const (
 	TypeExport             Type = 18 // replacement → source: send me rows of a session's KV cache
 	TypeKVRows             Type = 19 // source → replacement
 	TypeResume             Type = 20 // begin a later epoch with the rows that hops have; travels along the route like a step
+	TypeLinksRequest       Type = 21 // anyone → node: what are your links like
+	TypeLinks              Type = 22 // node → asker
+	TypeBurst              Type = 23 // either side → other: bytes that warm a connection up and measure it
+	TypeBurstTaken         Type = 24 // the other side, when the last of a burst has come
+	TypeMove               Type = 25 // administrator → node: serve other layers
+	TypeMoving             Type = 26 // node → administrator: it will
 )
 
 // Frame is one message. The concrete types are the structs below, always as pointers.
@@ -228,6 +234,10 @@ type Status struct {
 	StepNanos uint64 // moving mean of a one-row step's processing
 	Draining  bool
 	Addrs     []string
+	Loading   bool   // the layers are chosen and not served yet; it takes no sessions
+	Decode    uint64 // bytes a second of weights and KV cache that a step of one row gets through, as it measured itself; 0: not known
+	Prefill   uint64 // FLOP a second in steps of many rows, as it measured itself; 0: not known
+	Memory    uint64 // bytes that it has for weights and KV caches; 0: not known
 }
 
 // ModelRequest asks for a part of the manifest.
@@ -291,6 +301,55 @@ type KVRows struct {
 	Digest   [16]byte  // [KVDigest]
 }
 
+// LinksRequest asks a node what its links to peers are like. It measures those to Want that it does not know yet, within seconds.
+type LinksRequest struct {
+	Want []Contact
+}
+
+// Contact is a peer and where it may be dialled.
+type Contact struct {
+	Peer  string // libp2p peer ID, textual
+	Addrs []string
+}
+
+// Links is what a node has measured: one direction each, from it to a peer.
+type Links struct {
+	Links []LinkEstimate
+}
+
+// LinkEstimate is what packets from one peer to another suffer, as moving estimates of the sender.
+type LinkEstimate struct {
+	Peer      string // the other end
+	RTT       uint64 // ns there and back, the middle of recent round trips
+	Jitter    uint64 // ns, standard deviation of one direction's delay
+	Loss      uint32 // packets of a million that do not arrive there
+	Bandwidth uint64 // bytes a second; 0: not known
+}
+
+// Burst is a part of a burst: bytes that nobody looks at.
+type Burst struct {
+	Rest uint32 // bytes of Pad in the parts that follow, at the most; 0: this is the last
+	Pad  []byte // 1 to MaxBurstPart bytes
+}
+
+// BurstTaken answers the last part of a burst.
+type BurstTaken struct {
+	Bytes uint32 // of Pad in all parts but the first
+	Nanos uint64 // from the first part's arrival to the last one's
+}
+
+// Move asks a node to serve other layers of its model. Only peers that its operator has named may.
+type Move struct {
+	Model ModelID
+	Have  LayerRange // what the plan takes it to serve now: a plan that is out of date is refused
+	Take  LayerRange // what it shall serve
+}
+
+// Moving answers [Move]: the node drains, loads and serves the new range then. Its [Status] tells how far it is.
+type Moving struct {
+	Take LayerRange
+}
+
 // FrameType implementations.
 func (*Hello) FrameType() Type              { return TypeHello }
 func (*Proof) FrameType() Type              { return TypeProof }
@@ -312,3 +371,9 @@ func (*Leaving) FrameType() Type            { return TypeLeaving }
 func (*Export) FrameType() Type             { return TypeExport }
 func (*KVRows) FrameType() Type             { return TypeKVRows }
 func (*Resume) FrameType() Type             { return TypeResume }
+func (*LinksRequest) FrameType() Type       { return TypeLinksRequest }
+func (*Links) FrameType() Type              { return TypeLinks }
+func (*Burst) FrameType() Type              { return TypeBurst }
+func (*BurstTaken) FrameType() Type         { return TypeBurstTaken }
+func (*Move) FrameType() Type               { return TypeMove }
+func (*Moving) FrameType() Type             { return TypeMoving }

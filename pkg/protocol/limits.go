@@ -29,4 +29,11 @@ const (
 	MaxSwarm     = 64        // bytes of a swarm's name
 	MaxChunk     = 1 << 20   // bytes of a manifest chunk
 	MaxManifest  = 256 << 20 // bytes of a manifest
+
+	MaxLinks     = 64             // links of one node that are told or asked for at once
+	MaxBurst     = 4 << 20        // bytes of a burst
+	MaxBurstPart = 64 << 10       // bytes of a part of it
+	MaxDelay     = 60_000_000_000 // ns of a round trip, a jitter or a burst: a minute
+	MaxLoss      = 1_000_000      // packets of a million
+	MaxSpeed     = 1 << 60        // bytes or FLOP a second, bytes of memory: an exabyte
 )

@@ -69,14 +69,15 @@ func samples() []sample {
 				Peer: "12D3KooWA", Version: "v0.1.0", Swarm: "lab", Model: model, ModelName: "demo", NLayers: 32,
 				Layers: protocol.LayerRange{From: 8, To: 16}, Numerics: []string{"n1/kv-f16/wire-f32", "n1/kv-f16/wire-f16"},
 				Context: 2048, Sessions: 1, MaxSess: 16, KVUsed: 1 << 20, KVMax: 1 << 32, StepNanos: 200000, Draining: true,
-				Addrs: []string{"/ip4/10.0.0.2/udp/4001/quic-v1"},
+				Addrs: []string{"/ip4/10.0.0.2/udp/4001/quic-v1"}, Loading: true, Decode: 12e9, Prefill: 3e11, Memory: 1 << 33,
 			},
-			`dc0011 04 a9 313244334b6f6f5741 a6 76302e312e30 a3 6c6162
+			`dc0015 04 a9 313244334b6f6f5741 a6 76302e312e30 a3 6c6162
 			c420 202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f
 			a4 64656d6f 20 92 08 10
 			92 b2 6e312f6b762d6631362f776972652d663332 b2 6e312f6b762d6631362f776972652d663136
 			cd0800 01 10 ce00100000 cf0000000100000000 ce00030d40 c3
-			91 be 2f6970342f31302e302e302e322f7564702f343030312f717569632d7631`,
+			91 be 2f6970342f31302e302e302e322f7564702f343030312f717569632d7631
+			c3 cf00000002cb417800 cf00000045d964b800 cf0000000200000000`,
 		},
 		{
 			"model-request",
@@ -212,6 +213,28 @@ func samples() []sample {
 			&protocol.Resume{Session: session, Epoch: 2, Step: 1, Rows: []uint32{300, 0, 300}},
 			`95 14 c410 000102030405060708090a0b0c0d0e0f 02 01 93 cd012c 00 cd012c`,
 		},
+		{
+			"links-request",
+			&protocol.LinksRequest{Want: []protocol.Contact{{Peer: "12D3KooWB", Addrs: []string{"/ip4/10.0.0.3/tcp/9"}}}},
+			`92 15 91 92 a9 313244334b6f6f5742 91 b3 2f6970342f31302e302e302e332f7463702f39`,
+		},
+		{
+			"links",
+			&protocol.Links{Links: []protocol.LinkEstimate{
+				{Peer: "12D3KooWB", RTT: 24_000_000, Jitter: 3_000_000, Loss: 1000, Bandwidth: 6_250_000},
+				{Peer: "12D3KooWC", RTT: 200},
+			}},
+			`92 16 92 95 a9 313244334b6f6f5742 ce016e3600 ce002dc6c0 cd03e8 ce005f5e10
+			95 a9 313244334b6f6f5743 ccc8 00 00 00`,
+		},
+		{"burst", &protocol.Burst{Rest: 65536, Pad: []byte{1, 2, 3}}, `93 17 ce00010000 c403 010203`},
+		{"burst-taken", &protocol.BurstTaken{Bytes: 65536, Nanos: 5_242_880}, `93 18 ce00010000 ce00500000`},
+		{
+			"move",
+			&protocol.Move{Model: model, Have: protocol.LayerRange{From: 4, To: 16}, Take: protocol.LayerRange{From: 8, To: 16}},
+			`94 19 c420 202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f 92 04 10 92 08 10`,
+		},
+		{"moving", &protocol.Moving{Take: protocol.LayerRange{From: 8, To: 16}}, `92 1a 92 08 10`},
 		{
 			"beat",
 			&protocol.Beat{Number: 300, Pad: [protocol.BeatPad]byte{0xff, 1}},

@@ -125,6 +125,20 @@ func TestDecodeKeepsLimits(t *testing.T) {
 		}
 		return list
 	}
+	wanted := func(n int) []any {
+		list := make([]any, n)
+		for i := range list {
+			list[i] = []any{"p", []any{}}
+		}
+		return list
+	}
+	links := func(n int) []any {
+		list := make([]any, n)
+		for i := range list {
+			list[i] = []any{"p", uint64(1), uint64(0), uint64(0), uint64(0)}
+		}
+		return list
+	}
 	timings := func(n int) []any {
 		list := make([]any, n)
 		for i := range list {
@@ -174,6 +188,20 @@ func TestDecodeKeepsLimits(t *testing.T) {
 		{"export", at{5}, uint64(protocol.MaxPositions), uint64(protocol.MaxPositions + 1), "end is"},
 		{"kv-rows", at{3}, uint64(protocol.MaxPositions - 2), uint64(protocol.MaxPositions - 1), "the last position is"},
 		{"kv-rows", at{5, 0}, uint64(protocol.MaxVocab - 1), uint64(protocol.MaxVocab), "token is"},
+		{"status", at{18}, uint64(protocol.MaxSpeed), uint64(protocol.MaxSpeed + 1), "decode speed is"},
+		{"status", at{19}, uint64(protocol.MaxSpeed), uint64(protocol.MaxSpeed + 1), "prefill speed is"},
+		{"status", at{20}, uint64(protocol.MaxSpeed), uint64(protocol.MaxSpeed + 1), "memory is"},
+		{"links-request", at{1}, wanted(protocol.MaxLinks), wanted(protocol.MaxLinks + 1), "peers has 65"},
+		{"links", at{1}, links(protocol.MaxLinks), links(protocol.MaxLinks + 1), "links has 65"},
+		{"links", at{1, 0, 1}, uint64(protocol.MaxDelay), uint64(protocol.MaxDelay + 1), "round-trip time is"},
+		{"links", at{1, 0, 2}, uint64(protocol.MaxDelay), uint64(protocol.MaxDelay + 1), "jitter is"},
+		{"links", at{1, 0, 3}, uint64(protocol.MaxLoss), uint64(protocol.MaxLoss + 1), "loss is"},
+		{"links", at{1, 0, 4}, uint64(protocol.MaxSpeed), uint64(protocol.MaxSpeed + 1), "bandwidth is"},
+		{"burst", at{1}, uint64(protocol.MaxBurst), uint64(protocol.MaxBurst + 1), "rest is"},
+		{"burst", at{2}, make([]byte, protocol.MaxBurstPart), make([]byte, protocol.MaxBurstPart+1), "pad has"},
+		{"burst-taken", at{1}, uint64(protocol.MaxBurst), uint64(protocol.MaxBurst + 1), "bytes is"},
+		{"burst-taken", at{2}, uint64(protocol.MaxDelay), uint64(protocol.MaxDelay + 1), "time is"},
+		{"move", at{3, 1}, uint64(protocol.MaxLayers), uint64(protocol.MaxLayers + 1), "end layer is"},
 		{"kv-rows", at{6}, make([]byte, protocol.MaxTensor), make([]byte, protocol.MaxTensor+4), "keys and values has"},
 	} {
 		for _, s := range samples() {

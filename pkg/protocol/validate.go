@@ -19,6 +19,47 @@ func (*Close) validate() error         { return nil }
 func (*Leaving) validate() error       { return nil }
 func (*Beat) validate() error          { return nil }
 
+func (*BurstTaken) validate() error { return nil }
+
+func (f *LinksRequest) validate() error {
+	for i, p := range f.Want {
+		if p.Peer == "" {
+			return fmt.Errorf("wanted link %d goes to nobody", i)
+		}
+	}
+	return nil
+}
+
+func (f *Links) validate() error {
+	for i, l := range f.Links {
+		if l.Peer == "" {
+			return fmt.Errorf("link %d goes to nobody", i)
+		}
+	}
+	return nil
+}
+
+func (f *Burst) validate() error {
+	if len(f.Pad) == 0 {
+		return errors.New("a part of a burst without bytes")
+	}
+	return nil
+}
+
+func (f *Move) validate() error {
+	if f.Have.Len() <= 0 || f.Take.Len() <= 0 {
+		return fmt.Errorf("a move from layers %d to %d to layers %d to %d", f.Have.From, f.Have.To, f.Take.From, f.Take.To)
+	}
+	return nil
+}
+
+func (f *Moving) validate() error {
+	if f.Take.Len() <= 0 {
+		return fmt.Errorf("layers %d to %d", f.Take.From, f.Take.To)
+	}
+	return nil
+}
+
 func (f *Status) validate() error {
 	if !f.Layers.Valid(int(f.NLayers)) {
 		return fmt.Errorf("layers %d to %d of a model of %d layers", f.Layers.From, f.Layers.To, f.NLayers)

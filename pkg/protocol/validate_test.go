@@ -103,6 +103,13 @@ func TestRules(t *testing.T) {
 		{"no keys and values", "kv-rows", kv(func(f *protocol.KVRows) { f.KV = nil }), at{6}, []byte{}, "0 bytes"},
 		{"broken keys and values", "kv-rows", kv(func(f *protocol.KVRows) { f.KV = f.KV[:14] }), at{6}, make([]byte, 14), "14 bytes of keys and values"},
 
+		{"link wanted to nobody", "links-request", func(f protocol.Frame) { f.(*protocol.LinksRequest).Want[0].Peer = "" }, at{1, 0, 0}, "", "wanted link 0"},
+		{"link to nobody", "links", func(f protocol.Frame) { f.(*protocol.Links).Links[1].Peer = "" }, at{1, 1, 0}, "", "link 1 goes to nobody"},
+		{"burst of nothing", "burst", func(f protocol.Frame) { f.(*protocol.Burst).Pad = nil }, at{2}, []byte{}, "without bytes"},
+		{"move from no layers", "move", func(f protocol.Frame) { f.(*protocol.Move).Have = layers(4, 4) }, at{2}, wire(4, 4), "a move from layers 4 to 4"},
+		{"move to no layers", "move", func(f protocol.Frame) { f.(*protocol.Move).Take = layers(9, 8) }, at{3}, wire(9, 8), "to layers 9 to 8"},
+		{"moving to no layers", "moving", func(f protocol.Frame) { f.(*protocol.Moving).Take = layers(8, 8) }, at{1}, wire(8, 8), "layers 8 to 8"},
+
 		{"no code", "error", func(f protocol.Frame) { f.(*protocol.Error).Code = 0 }, at{4}, uint64(0), "without a code"},
 		{"layers backwards", "error", func(f protocol.Frame) { f.(*protocol.Error).Layers = layers(9, 8) }, at{6}, wire(9, 8), "layers 9 to 8"},
 	} {

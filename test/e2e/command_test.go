@@ -74,6 +74,13 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+// capture VAR
+// It sets the variable to what the last program printed.
+func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "capture VAR")
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
 // until [limit=DURATION] PATTERN PROGRAM ARG...
 // It runs the program until what it prints matches.
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
