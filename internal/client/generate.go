@@ -112,7 +112,7 @@ func (m *Model) promptTokens(req *Request) ([]protocol.TokenID, error) {
 	case req.Raw || m.Template == nil:
 		return m.Tokenizer.Encode(req.Prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
 	}
-	text, err := m.Template.Render([]tokenizer.Message{{Role: "user", Content: req.Prompt}}, true)
+	text, err := m.Template.Render(tokenizer.Conversation{Messages: []tokenizer.Message{{Role: "user", Content: req.Prompt}}, AddGenerationPrompt: true})
 	if err != nil {
 		return nil, fmt.Errorf("chat template: %w; --raw goes around it", err)
 	}
