@@ -16,13 +16,14 @@ import (
 
 // Limits on templates and on one rendering. The longest templates in use have about 30 KiB and take some thousand steps.
 const (
-	maxSource = 128 << 10 // bytes of a template
-	maxNested = 100       // brackets within brackets and blocks within blocks
-	maxDepth  = 4000      // nodes being evaluated within each other, macros included
-	maxSteps  = 1 << 21   // nodes evaluated, items iterated
-	maxMemory = 1 << 28   // bytes of all values made, whether still in use or not
-	maxOutput = 16 << 20  // bytes of the result
-	maxValue  = 100       // values within values, where they are printed or compared
+	MaxSource = 128 << 10 // bytes of a template
+
+	maxNested = 100      // brackets within brackets and blocks within blocks
+	maxDepth  = 4000     // nodes being evaluated within each other, macros included
+	maxSteps  = 1 << 21  // nodes evaluated, items iterated
+	maxMemory = 1 << 28  // bytes of all values made, whether still in use or not
+	maxOutput = 16 << 20 // bytes of the result
+	maxValue  = 100      // values within values, where they are printed or compared
 )
 
 // Template is a parsed template. Make it with [Parse].
@@ -49,8 +50,8 @@ func (e *Raised) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Me
 // Parse reads a template. Its error is an [*Error].
 func Parse(src string) (t *Template, err error) {
 	defer func() { err = recovered(recover(), err) }()
-	if len(src) > maxSource {
-		return nil, &Error{1, fmt.Sprintf("the template has %d bytes, the limit is %d", len(src), maxSource)}
+	if len(src) > MaxSource {
+		return nil, &Error{1, fmt.Sprintf("the template has %d bytes, the limit is %d", len(src), MaxSource)}
 	}
 	p := &parser{tokens: lex(src)}
 	t = &Template{body: p.statements()}

@@ -92,7 +92,7 @@ func TestErrors(t *testing.T) {
 		"import":          {"{% import '/etc/passwd' as x %}", 1, "stands alone"},
 		"recursive loop":  {"{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}", 1, "recursive"},
 		"unknown filter":  {"\n{{ messages | nonsense }}", 2, "nonsense"},
-		"large":           {strings.Repeat("x", maxSource+1), 1, "limit"},
+		"large":           {strings.Repeat("x", MaxSource+1), 1, "limit"},
 		"deep":            {"{{ " + strings.Repeat("(", 60000) + "1" + strings.Repeat(")", 60000) + " }}", 1, "nested"},
 		"deep blocks":     {strings.Repeat("{% if true %}", 9000), 1, "nested"},
 		"deep elif":       {"{% if true %}" + strings.Repeat("{% elif true %}", 7000), 1, "nested"},

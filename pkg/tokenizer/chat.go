@@ -11,6 +11,9 @@ import (
 	"github.com/shardnode/shardnode/internal/jinja"
 )
 
+// MaxTemplate is how many bytes a chat template may have.
+const MaxTemplate = jinja.MaxSource
+
 // ChatTemplate renders a conversation as the prompt that the model was trained on.
 //
 // A template is a program that comes with the model file. It sees the conversation, the names of the special tokens and the time, and
