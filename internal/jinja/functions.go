@@ -25,7 +25,7 @@ var functions = map[string]func(r *run, a *arguments) Value{
 
 // raise is raise_exception(message).
 func raise(r *run, a *arguments) Value {
-	panic(&Raised{r.line, r.str(a.bind(r, "raise_exception", "message").must(0))})
+	panic(&RaisedError{r.line, r.str(a.bind(r, "raise_exception", "message").must(0))})
 }
 
 func rangeFunction(r *run, a *arguments) Value {

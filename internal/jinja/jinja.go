@@ -39,13 +39,13 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Message) }
 
-// Raised is the error of a template that calls raise_exception: it refuses what it was given.
-type Raised struct {
+// RaisedError is the error of a template that calls raise_exception: it refuses what it was given.
+type RaisedError struct {
 	Line    int
 	Message string
 }
 
-func (e *Raised) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Message) }
+func (e *RaisedError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Message) }
 
 // Parse reads a template. Its error is an [*Error].
 func Parse(src string) (t *Template, err error) {
@@ -61,7 +61,7 @@ func Parse(src string) (t *Template, err error) {
 	return t, nil
 }
 
-// Render returns what the template makes of vars; now is the time that strftime_now tells. Its error is an [*Error] or a [*Raised].
+// Render returns what the template makes of vars; now is the time that strftime_now tells. Its error is an [*Error] or a [*RaisedError].
 func (t *Template) Render(vars *Dict, now time.Time) (out string, err error) {
 	r := &run{now: now, out: &strings.Builder{}, line: 1}
 	defer func() { out, err = r.out.String(), recovered(recover(), err) }()
@@ -86,7 +86,7 @@ func recovered(r any, err error) error {
 		return err
 	case *Error:
 		return r
-	case *Raised:
+	case *RaisedError:
 		return r
 	}
 	panic(r)

@@ -63,7 +63,7 @@ func TestCases(t *testing.T) {
 			kind = "syntax"
 		} else if got, err = tmpl.Render(vars, testTime); err != nil {
 			kind = "failed"
-			if raised := new(Raised); errors.As(err, &raised) {
+			if raised := new(RaisedError); errors.As(err, &raised) {
 				kind = "refused"
 			}
 			got = ""
@@ -125,7 +125,7 @@ func TestErrors(t *testing.T) {
 				}
 			}
 			var failed *Error
-			var raised *Raised
+			var raised *RaisedError
 			line := 0
 			switch {
 			case errors.As(err, &failed):

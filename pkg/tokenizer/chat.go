@@ -72,7 +72,7 @@ func (c *ChatTemplate) Render(conv Conversation) (string, error) {
 		template = c.tools
 	}
 	prompt, err := c.render(template, conv, c.nullContent[template])
-	var raised *jinja.Raised
+	var raised *jinja.RaisedError
 	switch {
 	case errors.As(err, &raised):
 		return "", fmt.Errorf("the model's chat template refuses this conversation at line %d: %s (change the messages, or use --raw to send the text as it is)",
