@@ -49,8 +49,8 @@ func newInfer() *cobra.Command {
 		Long: `Generate through the swarm and print tokens as they come. PROMPT may be - to read it from standard input.
 
 The answer goes to stdout, everything else to stderr, what the model thinks before it answers included. The model's chat template is
-applied where it has one; --chat-template takes another one, --raw sends the prompt as it is. With temperature 0, the default, the same prompt always gives the same tokens; with a temperature, the same
---seed does.
+applied where it has one; --chat-template takes another one, --raw sends the prompt as it is. With temperature 0, the default, the
+same prompt always gives the same tokens; with a temperature, the same --seed does.
 
 A node that dies, hangs or is cut off costs time, not the answer: another one that serves its layers takes over and the same tokens
 go on. Where there is none, the generation waits for one (--recover-timeout), or fails at once with --on-failure fail.`,
