@@ -16,6 +16,7 @@ import (
 	"github.com/shardnode/shardnode/pkg/pipeline"
 	"github.com/shardnode/shardnode/pkg/protocol"
 	"github.com/shardnode/shardnode/pkg/sampler"
+	"github.com/shardnode/shardnode/pkg/tokenizer"
 )
 
 // inferOptions are the flags of `coordinator infer`.
@@ -27,6 +28,7 @@ type inferOptions struct {
 	sampling    protocol.Sampling
 	stop        []string
 	raw         bool
+	template    string
 	asJSON      bool
 	verbose     bool
 	logitsOut   string
@@ -46,9 +48,9 @@ func newInfer() *cobra.Command {
 		Short: "Generate through the swarm and print tokens as they come",
 		Long: `Generate through the swarm and print tokens as they come. PROMPT may be - to read it from standard input.
 
-The answer goes to stdout, everything else to stderr. The model's chat template is applied where it has one; --raw sends the
-prompt as it is. With temperature 0, the default, the same prompt always gives the same tokens; with a temperature, the same
---seed does.
+The answer goes to stdout, everything else to stderr, what the model thinks before it answers included. The model's chat template is
+applied where it has one; --chat-template takes another one, --raw sends the prompt as it is. With temperature 0, the default, the
+same prompt always gives the same tokens; with a temperature, the same --seed does.
 
 A node that dies, hangs or is cut off costs time, not the answer: another one that serves its layers takes over and the same tokens
 go on. Where there is none, the generation waits for one (--recover-timeout), or fails at once with --on-failure fail.`,
@@ -70,6 +72,7 @@ go on. Where there is none, the generation waits for one (--recover-timeout), or
 	f.Uint64Var(&o.sampling.Seed, "seed", 0, "seed of the random draws")
 	f.StringArrayVar(&o.stop, "stop", nil, "end the answer before this text; repeatable")
 	f.BoolVar(&o.raw, "raw", false, "no chat template; special tokens in the prompt are read as such")
+	f.StringVar(&o.template, "chat-template", "", "use the Jinja chat template in this file in place of the model's own")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object (docs/cli.md) when done")
 	f.BoolVar(&o.verbose, "verbose", false, "show request, route, each shard's time and the totals on stderr")
 	f.StringVar(&o.logitsOut, "logits-out", "", "write the logits of each drawn token to this .npy file: float32 [tokens][vocabulary]")
@@ -91,6 +94,15 @@ func (o *inferOptions) request(prompt string) (*client.Request, error) {
 	req := &client.Request{
 		Prompt: prompt, Raw: o.raw, MaxTokens: o.maxTokens, Sampling: o.sampling, Stop: o.stop,
 		ChunkRows: o.chunk, StepTimeout: o.stepTimeout, RecoverTimeout: o.recoverFor,
+	}
+	if o.template != "" {
+		if o.raw {
+			return nil, cmdline.Usagef("--raw and --chat-template exclude each other")
+		}
+		var err error
+		if req.ChatTemplate, err = readTemplate(o.template); err != nil {
+			return nil, err
+		}
 	}
 	switch o.onFailure {
 	case "recover":
@@ -203,8 +215,12 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 	obs := client.Observer{Started: p.started, Opened: p.opened, Step: p.step, Notice: p.notice}
 	var text *answer
 	if !o.asJSON {
+		obs.Reasoning = p.reasoning
 		text = newAnswer(cmd.OutOrStdout(), cancel)
-		obs.Text = text.text
+		obs.Text = func(s string) {
+			p.answering()
+			text.text(s)
+		}
 	}
 	if logits != nil {
 		obs.Logits = func(_ []int, rows []byte) { logits.Append(rows) }
@@ -222,6 +238,25 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 		}
 	}
 	return result, err
+}
+
+// readTemplate reads a chat template from a file.
+func readTemplate(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("--chat-template: %w", err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, tokenizer.MaxTemplate+1))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("--chat-template: %w", err)
+	case len(raw) > tokenizer.MaxTemplate:
+		return "", fmt.Errorf("--chat-template: %s is longer than %s", path, cmdline.FormatBytes(tokenizer.MaxTemplate))
+	case len(raw) == 0:
+		return "", fmt.Errorf("--chat-template: %s is empty", path)
+	}
+	return string(raw), nil
 }
 
 // maxPrompt bounds a prompt read from standard input.

@@ -23,6 +23,7 @@ type progress struct {
 	terminal bool
 	target   *client.Target
 	steps    int
+	thinking bool // the line of reasoning is not complete
 
 	mu      sync.Mutex // guards all following fields: the search for nodes reports from its own goroutine
 	patient *time.Timer
@@ -113,6 +114,20 @@ func (p *progress) step(hops []protocol.HopTiming) {
 	}
 }
 
+// reasoning shows what the model thinks before it answers.
+func (p *progress) reasoning(s string) {
+	p.thinking = true
+	fmt.Fprint(p.w, s)
+}
+
+// answering ends the reasoning.
+func (p *progress) answering() {
+	if p.thinking {
+		fmt.Fprintln(p.w)
+		p.thinking = false
+	}
+}
+
 // notice tells what happens to the route: with --verbose everything, else only what the user waits for.
 func (p *progress) notice(n pipeline.Notice) {
 	line, always := noticeLine(n)
@@ -159,6 +174,7 @@ func noticeLine(n pipeline.Notice) (line string, always bool) {
 }
 
 func (p *progress) done(r *client.Result) {
+	p.answering()
 	if !p.verbose {
 		return
 	}

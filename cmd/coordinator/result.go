@@ -22,6 +22,7 @@ type inferResult struct {
 	Prompt             string             `json:"prompt"`
 	PromptTokens       []protocol.TokenID `json:"prompt_tokens"`
 	Text               string             `json:"text"`
+	Reasoning          string             `json:"reasoning,omitempty"`
 	Tokens             []protocol.TokenID `json:"tokens"`
 	FinishReason       string             `json:"finish_reason"` // stop, length or error
 	Error              string             `json:"error,omitempty"`
@@ -93,7 +94,7 @@ func newInferResult(r *client.Result, err error) *inferResult {
 	}
 	out := &inferResult{
 		RequestID: r.RequestID, Model: r.Target.Name, ModelID: r.Target.Model.String(), Numerics: r.Target.Numerics, Path: path,
-		Prompt: r.Prompt, PromptTokens: r.PromptTokens, Text: r.Text, Tokens: r.Tokens, FinishReason: string(rep.Reason),
+		Prompt: r.Prompt, PromptTokens: r.PromptTokens, Text: r.Text, Reasoning: r.Reasoning, Tokens: r.Tokens, FinishReason: string(rep.Reason),
 		TotalMS: ms(rep.Total), TimeToFirstTokenMS: ms(rep.TimeToFirstToken), OpenMS: ms(rep.Open), PrefillMS: ms(rep.Prefill),
 		DecodeMS: ms(rep.Decode), ProcessingMS: ms(rep.Processing), OverheadMS: ms(rep.Overhead),
 		OverheadMSPerToken: ms(rep.OverheadPerToken()), TokensPerSecond: round3(rep.TokensPerSecond()),

@@ -16,9 +16,13 @@ import (
 
 // Request is one generation.
 type Request struct {
-	Prompt    string             // text; the chat template makes it a user's message unless Raw
-	Tokens    []protocol.TokenID // in place of Prompt
-	Raw       bool
+	Prompt string             // text; the chat template makes it a user's message unless Raw
+	Tokens []protocol.TokenID // in place of Prompt
+	Raw    bool
+
+	// ChatTemplate is the source of a Jinja template to use in place of the model's own; "" for that one.
+	ChatTemplate string
+
 	MaxTokens uint32
 	Sampling  protocol.Sampling
 	Stop      []string // texts that end the answer
@@ -38,8 +42,12 @@ type Observer struct {
 	Opened  func(*pipeline.Report)
 	Step    func([]protocol.HopTiming)
 	Text    func(string)
-	Logits  func(positions []int, rows []byte)
-	Notice  func(pipeline.Notice)
+
+	// Reasoning is what the model thinks before the text, where it says so and a chat template was used.
+	Reasoning func(string)
+
+	Logits func(positions []int, rows []byte)
+	Notice func(pipeline.Notice)
 }
 
 // Result is what a generation gave, complete or not.
@@ -50,6 +58,7 @@ type Result struct {
 	Prompt       string
 	PromptTokens []protocol.TokenID
 	Text         string
+	Reasoning    string // what came before the text, without its marks
 	Tokens       []protocol.TokenID
 	Report       *pipeline.Report
 }
@@ -57,7 +66,7 @@ type Result struct {
 // Generate runs one generation over the target's route. When it fails on the way, the result holds what was generated until then, beside
 // the error.
 func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request, obs Observer) (*Result, error) {
-	tokens, err := m.promptTokens(req)
+	rendered, tokens, err := m.promptTokens(req)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +83,11 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	if obs.Started != nil {
 		obs.Started(t, r.RequestID, tokens)
 	}
-	text := newTextStream(m.Tokenizer, req.Stop)
+	text := newTextStream(m.Tokenizer, rendered, req.Stop)
 	show := func() {
+		if s := text.takeReasoning(); s != "" && obs.Reasoning != nil {
+			obs.Reasoning(s)
+		}
 		if s := text.take(); s != "" && obs.Text != nil {
 			obs.Text(s)
 		}
@@ -98,24 +110,34 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	d.noteEnd(state, err)
 	text.finish()
 	show()
-	r.Text, r.Tokens, r.Report = text.text.String(), state.Generated(), state.Report()
+	r.Text, r.Reasoning, r.Tokens, r.Report = text.text.String(), text.reasoning.String(), state.Generated(), state.Report()
 	return r, err
 }
 
-// promptTokens is the prompt as the model reads it.
-func (m *Model) promptTokens(req *Request) ([]protocol.TokenID, error) {
+// promptTokens is the prompt as the model reads it, and its text where a chat template rendered it.
+func (m *Model) promptTokens(req *Request) (rendered string, tokens []protocol.TokenID, err error) {
+	template := m.Template
 	switch {
 	case len(req.Tokens) > 0:
-		return req.Tokens, nil
-	case !req.Raw && m.templateErr != nil:
-		return nil, fmt.Errorf("chat template: %w; --raw goes around it", m.templateErr)
-	case req.Raw || m.Template == nil:
-		return m.Tokenizer.Encode(req.Prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+		return "", req.Tokens, nil
+	case req.Raw:
+		template = nil
+	case req.ChatTemplate != "":
+		if template, err = tokenizer.NewChatTemplate(req.ChatTemplate, m.Tokenizer); err != nil {
+			return "", nil, err
+		}
+	case m.templateErr != nil:
+		return "", nil, m.templateErr
 	}
-	text, err := m.Template.Render([]tokenizer.Message{{Role: "user", Content: req.Prompt}}, true)
+	if template == nil {
+		return "", m.Tokenizer.Encode(req.Prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+	}
+	rendered, err = template.Render(tokenizer.Conversation{
+		Messages: []tokenizer.Message{{Role: "user", Content: req.Prompt}}, AddGenerationPrompt: true,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("chat template: %w; --raw goes around it", err)
+		return "", nil, err
 	}
 	// The template writes the model's own begin token where it wants one.
-	return m.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), nil
+	return rendered, m.Tokenizer.Encode(rendered, tokenizer.EncodeOptions{ParseSpecial: true}), nil
 }

@@ -10,24 +10,39 @@ import (
 )
 
 // textStream turns generated tokens into text and ends it at a stop string. What might be the beginning of a stop string is
-// held back until it is clear. It belongs to one goroutine.
+// held back until it is clear. Reasoning is kept apart, and is not searched for stop strings. It belongs to one goroutine.
 type textStream struct {
-	decoder *tokenizer.StreamDecoder
-	stops   []string
+	decoder  *tokenizer.StreamDecoder // nil with a splitter
+	splitter *tokenizer.Splitter
+	stops    []string
 
 	text    strings.Builder // everything released, the stop string excluded
 	held    string          // decoded, may be the beginning of a stop string
 	ready   string          // released, not yet taken
 	stopped bool
+
+	reasoning strings.Builder
+	thought   string // reasoning not yet taken
 }
 
-func newTextStream(t *tokenizer.Tokenizer, stops []string) *textStream {
-	return &textStream{decoder: t.Stream(), stops: stops}
+// newTextStream makes a stream of an answer to a prompt: what a chat template rendered, or "" for text that has no parts.
+func newTextStream(t *tokenizer.Tokenizer, prompt string, stops []string) *textStream {
+	s := &textStream{stops: stops}
+	if prompt == "" {
+		s.decoder = t.Stream()
+	} else {
+		s.splitter = t.Splitter(prompt)
+	}
+	return s
 }
 
 // feed takes the next token and reports whether the text has reached a stop string.
 func (s *textStream) feed(id protocol.TokenID) bool {
-	if !s.stopped {
+	switch {
+	case s.stopped:
+	case s.splitter != nil:
+		s.parts(s.splitter.Next(id))
+	default:
 		s.add(s.decoder.Next(id))
 	}
 	return s.stopped
@@ -35,9 +50,29 @@ func (s *textStream) feed(id protocol.TokenID) bool {
 
 // finish releases what was held back: the generation is over.
 func (s *textStream) finish() {
-	if !s.stopped {
+	if s.stopped {
+		return
+	}
+	if s.splitter != nil {
+		s.parts(s.splitter.Finish())
+	} else {
 		s.add(s.decoder.Flush())
+	}
+	if !s.stopped {
 		s.release(len(s.held))
+	}
+}
+
+func (s *textStream) parts(parts []tokenizer.Part) {
+	for _, p := range parts {
+		switch {
+		case s.stopped:
+		case p.Kind == tokenizer.PartReasoning:
+			s.reasoning.WriteString(p.Text)
+			s.thought += p.Text
+		default:
+			s.add(p.Text)
+		}
 	}
 }
 
@@ -70,6 +105,13 @@ func (s *textStream) release(n int) {
 	s.text.WriteString(s.held[:n])
 	s.ready += s.held[:n]
 	s.held = s.held[n:]
+}
+
+// takeReasoning returns the reasoning that came since the last call.
+func (s *textStream) takeReasoning() string {
+	out := s.thought
+	s.thought = ""
+	return out
 }
 
 // take returns the text released since the last call.

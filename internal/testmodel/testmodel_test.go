@@ -209,7 +209,7 @@ func TestTokenizer(t *testing.T) {
 		if !ok {
 			continue
 		}
-		prompt, err := template.Render([]tokenizer.Message{{Role: "user", Content: "Hi"}}, true)
+		prompt, err := template.Render(tokenizer.Conversation{Messages: []tokenizer.Message{{Role: "user", Content: "Hi"}}, AddGenerationPrompt: true})
 		if want := "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"; prompt != want || err != nil {
 			t.Errorf("prompt %q, %v, want %q", prompt, err, want)
 		}

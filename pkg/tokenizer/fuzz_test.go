@@ -17,6 +17,7 @@ func FuzzNewMetadata(f *testing.F) {
 	f.Add("gpt2", "gpt-2", "a\nb\nab\n<|im_end|>", "a b", []byte{1, 1, 1, 3}, []byte{}, uint32(0), uint32(3), byte(1), "ab<|im_end|>")
 	f.Add("gpt2", "llama-bpe", "a\n\n<0x41>\n[u]", "a b\nab c", []byte{1, 1, 6, 4}, []byte{1}, uint32(9), uint32(1), byte(3), "a[u]")
 	f.Add("llama", "", "<unk>\n<s>\n</s>\n▁\na\n▁a\n<0x0A>", "", []byte{2, 3, 3, 1, 1, 1, 6}, []byte{0, 0, 0, 9, 8, 7, 0}, uint32(1), uint32(2), byte(7), "a a\n")
+	f.Add("llama", "", "<unk>\n<s>\n</s>\n▁a\n<|end|>", "", []byte{2, 3, 3, 1, 3}, []byte{0, 0, 0, 9, 8}, uint32(1), uint32(2), byte(23), "a<|end|> \na")
 	f.Add("llama", "", "<0xGG>", "", []byte{6}, []byte{255}, uint32(0), uint32(0), byte(0), "\xff")
 	f.Fuzz(func(t *testing.T, model, pre, tokens, merges string, types, scores []byte, bos, eos uint32, flags byte, text string) {
 		m := &gguf.Metadata{}
@@ -43,6 +44,9 @@ func FuzzNewMetadata(f *testing.F) {
 				}
 			}
 			m.Set("tokenizer.ggml.scores", list)
+		}
+		if flags&16 != 0 {
+			m.Set("general.architecture", "phi3")
 		}
 		if flags&1 != 0 {
 			m.Set("tokenizer.ggml.bos_token_id", bos)

@@ -21,7 +21,7 @@ type preTokenizer struct {
 }
 
 // knownPreTokenizers lists the values of tokenizer.ggml.pre for error messages, aliases left out.
-const knownPreTokenizers = "gpt-2, llama-bpe, qwen2, command-r, deepseek-coder, deepseek-v3, falcon, gpt-4o, mpt, refact, smollm, starcoder, tekken"
+const knownPreTokenizers = "gpt-2, llama-bpe, qwen2, command-r, deepseek-llm, deepseek-coder, deepseek-v3, default, falcon, gpt-4o, mpt, refact, smollm, starcoder, tekken"
 
 // preTokenizerFor maps tokenizer.ggml.pre to its scanners. Names on one line are aliases in files that exist.
 func preTokenizerFor(name string) (preTokenizer, error) {
@@ -42,6 +42,12 @@ func preTokenizerFor(name string) (preTokenizer, error) {
 		return preTokenizer{scanners: []scanner{scanGPT4o}}, nil
 	case "tekken":
 		return preTokenizer{scanners: []scanner{scanTekken}, ignoreMerges: true, addBOS: true}, nil
+	case "default": // files whose converter knew no better; llama.cpp's expressions
+		return preTokenizer{scanners: []scanner{run(isDefaultPunct), scanGPT2, run(unicode.IsNumber), threeDigits}}, nil
+	case "deepseek-llm":
+		return preTokenizer{scanners: []scanner{
+			lineBreak, spacedRun(isDeepSeekLetter), spacedRun(isDeepSeekPunct), trailingSpace, run(isDeepSeekCoderCJK), run(unicode.IsNumber),
+		}}, nil
 	case "deepseek-coder":
 		return preTokenizer{scanners: []scanner{
 			lineBreak, spacedRun(unicode.IsLetter), spacedRun(unicode.IsPunct), run(isDeepSeekCoderCJK), number(1),

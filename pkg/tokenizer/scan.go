@@ -3,6 +3,7 @@
 package tokenizer
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -40,10 +41,13 @@ func optionalSpace(s string) int {
 	return 0
 }
 
-// contraction is 's|'t|'re|'ve|'m|'ll|'d, in upper case as well if fold is set.
+// contraction is 's|'t|'re|'ve|'m|'ll|'d, in upper case as well if fold is set: with the long s (U+017F), which is an s but for case.
 func contraction(s string, fold bool) int {
 	if len(s) < 2 || s[0] != '\'' {
 		return 0
+	}
+	if fold && strings.HasPrefix(s[1:], "\u017f") {
+		return len("'\u017f")
 	}
 	lower := func(b byte) byte {
 		if fold && b >= 'A' && b <= 'Z' {

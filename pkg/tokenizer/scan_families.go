@@ -43,18 +43,21 @@ func spacedRun(class func(rune) bool) scanner {
 		if n := span(s[start:], class); n > 0 {
 			return start + n
 		}
-		return 0
+		return span(s, class) // a class may have spaces of its own
 	})
 }
 
-// isFalconPunct is [\p{P}$+<=>^~|`].
-func isFalconPunct(r rune) bool {
+// isDefaultPunct is [\p{P}$+<=>^~|].
+func isDefaultPunct(r rune) bool {
 	switch r {
-	case '$', '+', '<', '=', '>', '^', '~', '|', '`':
+	case '$', '+', '<', '=', '>', '^', '~', '|':
 		return true
 	}
 	return unicode.IsPunct(r)
 }
+
+// isFalconPunct is [\p{P}$+<=>^~|`].
+func isFalconPunct(r rune) bool { return r == '`' || isDefaultPunct(r) }
 
 // threeDigits is [0-9][0-9][0-9].
 var threeDigits = between(func(s string) int {
@@ -64,19 +67,27 @@ var threeDigits = between(func(s string) int {
 	return 0
 })
 
-// isDeepSeekCoderCJK is [一-龥ࠀ-一가-퟿].
-func isDeepSeekCoderCJK(r rune) bool { return r >= 0x0800 && r <= 0x9fa5 || r >= 0xac00 && r <= 0xd7ff }
+func isLetterOrMark(r rune) bool  { return unicode.IsLetter(r) || unicode.IsMark(r) }
+func isPunctOrSymbol(r rune) bool { return unicode.IsPunct(r) || unicode.IsSymbol(r) }
+func isASCIILetter(r rune) bool   { return isASCIIUpper(r) || isASCIILower(r) }
+func isASCIIUpper(r rune) bool    { return r >= 'A' && r <= 'Z' }
+func isASCIILower(r rune) bool    { return r >= 'a' && r <= 'z' }
 
-// isDeepSeekCJK is [一-龥぀-ゟ゠-ヿ].
-func isDeepSeekCJK(r rune) bool { return r >= 0x4e00 && r <= 0x9fa5 || r >= 0x3040 && r <= 0x30ff }
+// isUpperLike is [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]: what a word in capitals is made of.
+func isUpperLike(r rune) bool {
+	if r < utf8.RuneSelf {
+		return isASCIIUpper(r)
+	}
+	return isLetterOrMark(r) && !unicode.IsLower(r)
+}
 
-func isLetterOrMark(r rune) bool   { return unicode.IsLetter(r) || unicode.IsMark(r) }
-func isPunctOrSymbol(r rune) bool  { return unicode.IsPunct(r) || unicode.IsSymbol(r) }
-func isASCIILetter(r rune) bool    { return isASCIIUpper(r) || isASCIILower(r) }
-func isASCIIUpper(r rune) bool     { return r >= 'A' && r <= 'Z' }
-func isASCIILower(r rune) bool     { return r >= 'a' && r <= 'z' }
-func isNotLowerLetter(r rune) bool { return unicode.IsLetter(r) && !isASCIILower(r) }
-func isNotUpperLetter(r rune) bool { return unicode.IsLetter(r) && !isASCIIUpper(r) }
+// isLowerLike is [\p{Ll}\p{Lm}\p{Lo}\p{M}].
+func isLowerLike(r rune) bool {
+	if r < utf8.RuneSelf {
+		return isASCIILower(r)
+	}
+	return isLetterOrMark(r) && !unicode.IsUpper(r) && !unicode.IsTitle(r)
+}
 
 // scanDeepSeekV3 is [!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|
 // ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ (the third alternative begins with an optional space).
@@ -106,20 +117,15 @@ var scanDeepSeekV3 = between(func(s string) int {
 })
 
 // scanGPT4o is [^\r\n\p{L}\p{N}]?U*L+C?|[^\r\n\p{L}\p{N}]?U+L*C?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|
-// \s+(?!\S)|\s+ where U is a letter but a-z, L a letter but A-Z and C one of 's 't 're 've 'm 'll 'd in any case.
+// \s+(?!\S)|\s+ where U is [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], L is [\p{Ll}\p{Lm}\p{Lo}\p{M}] and C is (?i:'s|'t|'re|'ve|'m|'ll|'d).
+// (llama.cpp, as of b10587, has no classes of case and takes marks for punctuation; models were trained with this one.)
 func scanGPT4o(s string) int { return scanCased(s, 3, true) }
 
 // scanTekken is scanGPT4o's expression without C and with \p{N} in place of \p{N}{1,3}.
 func scanTekken(s string) int { return scanCased(s, 1, false) }
 
 func scanCased(s string, digits int, contractions bool) int {
-	r, size := utf8.DecodeRuneInString(s)
-	start := 0
-	if !isNewline(r) && !unicode.IsLetter(r) && !unicode.IsNumber(r) {
-		start = size
-	}
-	if n := casedWord(s[start:]); n > 0 {
-		end := start + n
+	if end := casedWord(s); end > 0 {
 		if contractions {
 			end += contraction(s[end:], true)
 		}
@@ -128,7 +134,7 @@ func scanCased(s string, digits int, contractions bool) int {
 	if n := spanUpTo(s, digits, unicode.IsNumber); n > 0 {
 		return n
 	}
-	start = optionalSpace(s)
+	start := optionalSpace(s)
 	if n := span(s[start:], isOther); n > 0 {
 		end := start + n
 		return end + span(s[end:], func(r rune) bool { return isNewline(r) || r == '/' })
@@ -139,25 +145,44 @@ func scanCased(s string, digits int, contractions bool) int {
 	return spaces(s)
 }
 
-// casedWord is U*L+|U+L*, greedy. Letters outside ASCII are both U and L, so if no a-z follows the run of U, its last
-// such letter is the L that the first alternative needs.
+// casedWord is [^\r\n\p{L}\p{N}]?U*L+|[^\r\n\p{L}\p{N}]?U+L*. A mark can be the character before the word and a part of it: as a
+// regular expression does, each alternative takes it as the former first.
 func casedWord(s string) int {
+	r, size := utf8.DecodeRuneInString(s)
+	prefix := 0
+	if !isNewline(r) && !unicode.IsLetter(r) && !unicode.IsNumber(r) {
+		prefix = size
+	}
+	if n := mixedCase(s[prefix:]); n > 0 {
+		return prefix + n
+	}
+	if prefix > 0 {
+		if n := mixedCase(s); n > 0 {
+			return n
+		}
+	}
+	// No L follows the run of U.
+	if n := span(s[prefix:], isUpperLike); n > 0 {
+		return prefix + n
+	}
+	return span(s, isUpperLike)
+}
+
+// mixedCase is U*L+, greedy. What is both U and L at once ends the run of U where no other L follows it.
+func mixedCase(s string) int {
 	upper, lastBoth := 0, 0
 	for upper < len(s) {
 		r, size := utf8.DecodeRuneInString(s[upper:])
-		if !isNotLowerLetter(r) {
+		if !isUpperLike(r) {
 			break
 		}
 		upper += size
-		if isNotUpperLetter(r) {
+		if isLowerLike(r) {
 			lastBoth = upper
 		}
 	}
-	if n := span(s[upper:], isNotUpperLetter); n > 0 {
+	if n := span(s[upper:], isLowerLike); n > 0 {
 		return upper + n
 	}
-	if lastBoth > 0 {
-		return lastBoth
-	}
-	return upper
+	return lastBoth
 }

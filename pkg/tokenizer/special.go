@@ -3,12 +3,12 @@
 package tokenizer
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"sort"
 	"strings"
+	"unicode"
 
 	"github.com/shardnode/shardnode/pkg/gguf"
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -35,6 +35,7 @@ type splitToken struct {
 	name   string
 	id     int32
 	parsed bool // only with ParseSpecial
+	strips bool // white space behind it is dropped
 }
 
 // specialDefaults is what a tokenizer model implies where a file has no key.
@@ -73,7 +74,7 @@ func readSpecial(meta *gguf.Metadata, v *vocab, d specialDefaults) (specialToken
 	for _, id := range namedEnds(v) {
 		s.ends[protocol.TokenID(id)] = true
 	}
-	s.buildSplitter(v)
+	s.buildSplitter(v, stripsSpace(meta))
 	return s, nil
 }
 
@@ -127,13 +128,23 @@ func namedEnds(v *vocab) []int32 {
 	return ids
 }
 
-func (s *specialTokens) buildSplitter(v *vocab) {
+// stripsSpace reports whether white space behind the special tokens is dropped, which GGUF has no key for: so it is in Phi-3 and 3.5.
+func stripsSpace(meta *gguf.Metadata) bool {
+	arch, _ := meta.String("general.architecture")
+	model, _ := meta.String("tokenizer.ggml.model")
+	return arch == "phi3" && model == "llama"
+}
+
+// keepsSpace are the tokens of such models that do not.
+func keepsSpace(name string) bool { return name == "<unk>" || name == "<s>" || name == "<|endoftext|>" }
+
+func (s *specialTokens) buildSplitter(v *vocab, strips bool) {
 	for i, text := range v.text {
 		k := v.kind(int32(i))
 		if text == "" || k != kindControl && k != kindUnknown && k != kindUserDefined {
 			continue
 		}
-		s.split = append(s.split, splitToken{name: text, id: int32(i), parsed: k != kindUserDefined})
+		s.split = append(s.split, splitToken{name: text, id: int32(i), parsed: k != kindUserDefined, strips: strips && !keepsSpace(text)})
 		s.first[text[0]] = true
 	}
 	slices.SortFunc(s.split, func(a, b splitToken) int { return strings.Compare(a.name, b.name) })
@@ -145,76 +156,49 @@ type fragment struct {
 	text  string
 }
 
-// partition splits special tokens from text: the longest ones first, each wherever it occurs in what is then still
-// text, from left to right. Control and unknown tokens are text unless parse is set; user-defined ones never are.
+// partition splits special tokens from text, from left to right, the longest where several begin. Control and unknown tokens are text
+// unless parse is set; user-defined ones never are.
 func (s *specialTokens) partition(text string, parse bool) []fragment {
-	if text == "" {
-		return nil
+	var frags []fragment
+	start := 0
+	for i := 0; i < len(text); {
+		found, ok := s.longest(text[i:], parse)
+		if !ok {
+			i++
+			continue
+		}
+		if start < i {
+			frags = append(frags, fragment{noToken, text[start:i]})
+		}
+		frags = append(frags, fragment{found.id, found.name})
+		i += len(found.name)
+		if found.strips {
+			i = len(text) - len(strings.TrimLeftFunc(text[i:], unicode.IsSpace))
+		}
+		start = i
 	}
-	frags := []fragment{{noToken, text}}
-	for _, found := range s.occurring(text, parse) {
-		frags = splitOut(frags, found)
+	if start < len(text) {
+		frags = append(frags, fragment{noToken, text[start:]})
 	}
 	return frags
 }
 
-// occurring returns the special tokens that text holds at all, longest first, equal lengths by ID.
-func (s *specialTokens) occurring(text string, parse bool) []fragment {
-	var found []fragment
-	seen := map[int32]bool{}
-	for i := range len(text) {
-		if !s.first[text[i]] {
-			continue
-		}
-		for _, t := range s.prefixes(text[i:]) {
-			if !seen[t.id] && (parse || !t.parsed) {
-				seen[t.id] = true
-				found = append(found, fragment{t.id, t.name})
-			}
-		}
+// longest returns the longest special token that text begins with. It narrows the sorted names down byte by byte.
+func (s *specialTokens) longest(text string, parse bool) (found splitToken, ok bool) {
+	if !s.first[text[0]] {
+		return found, false
 	}
-	slices.SortFunc(found, func(a, b fragment) int {
-		return cmp.Or(len(b.text)-len(a.text), int(a.token-b.token))
-	})
-	return found
-}
-
-// prefixes returns the special tokens that text begins with. It narrows the sorted names down byte by byte.
-func (s *specialTokens) prefixes(text string) []splitToken {
-	var found []splitToken
 	names := s.split
 	for n := 1; n <= len(text) && len(names) > 0; n++ {
 		lo, _ := slices.BinarySearchFunc(names, text[:n], compareNames)
 		names = names[lo:]
 		hi := sort.Search(len(names), func(i int) bool { return !strings.HasPrefix(names[i].name, text[:n]) })
 		names = names[:hi]
-		if hi > 0 && len(names[0].name) == n {
-			found = append(found, names[0])
+		if hi > 0 && len(names[0].name) == n && (parse || !names[0].parsed) {
+			found, ok = names[0], true
 		}
 	}
-	return found
+	return found, ok
 }
 
 func compareNames(t splitToken, name string) int { return strings.Compare(t.name, name) }
-
-// splitOut cuts every occurrence of one special token out of the fragments that are still text.
-func splitOut(frags []fragment, special fragment) []fragment {
-	out := make([]fragment, 0, len(frags))
-	for _, f := range frags {
-		if f.token != noToken {
-			out = append(out, f)
-			continue
-		}
-		for rest := f.text; rest != ""; {
-			before, after, found := strings.Cut(rest, special.text)
-			if before != "" {
-				out = append(out, fragment{noToken, before})
-			}
-			if found {
-				out = append(out, special)
-			}
-			rest = after
-		}
-	}
-	return out
-}

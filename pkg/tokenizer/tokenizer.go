@@ -18,10 +18,12 @@ import (
 
 // Tokenizer holds one model's vocabulary. Make it with [New].
 type Tokenizer struct {
-	vocab    *vocab
-	special  specialTokens
-	encoder  encoder
-	template string // tokenizer.chat_template, "" without one
+	vocab   *vocab
+	special specialTokens
+	encoder encoder
+
+	template     string // tokenizer.chat_template, "" without one
+	toolTemplate string // tokenizer.chat_template.tool_use, likewise
 }
 
 // encoder turns plain text, free of special tokens, into IDs: *bpe or *spm.
@@ -37,9 +39,11 @@ func New(meta *gguf.Metadata) (*Tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer: %w (use a GGUF file that holds its vocabulary)", err)
 	}
 	t := &Tokenizer{}
-	if meta.Has("tokenizer.chat_template") {
-		if t.template, err = meta.String("tokenizer.chat_template"); err != nil {
-			return nil, fmt.Errorf("tokenizer: %w", err)
+	for key, dst := range map[string]*string{"tokenizer.chat_template": &t.template, "tokenizer.chat_template.tool_use": &t.toolTemplate} {
+		if meta.Has(key) {
+			if *dst, err = meta.String(key); err != nil {
+				return nil, fmt.Errorf("tokenizer: %w", err)
+			}
 		}
 	}
 	if t.vocab, err = readVocab(meta, model); err != nil {

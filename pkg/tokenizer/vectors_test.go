@@ -3,6 +3,7 @@
 package tokenizer
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// The vectors are llama.cpp's.
+// Vectors without another word are llama.cpp's.
 
 var demoMeta = sync.OnceValues(func() (*gguf.Metadata, error) {
 	f, err := gguf.Open(filepath.Join("..", "..", "models", "demo-32l-q4_0.gguf"))
@@ -127,12 +128,76 @@ func TestDemoVocabVectors(t *testing.T) {
 	}
 }
 
-func TestLlamaCppVectors(t *testing.T) {
+// TestReferenceVectors compares with the published expressions and the plainest BPE there is (testdata/tokens.py).
+func TestReferenceVectors(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"gpt-2", "llama-spm"} {
+	var data struct {
+		Texts []string
+		IDs   map[string][]string
+	}
+	if err := json.Unmarshal([]byte(readFile(t, filepath.Join("testdata", "vectors.json"))), &data); err != nil {
+		t.Fatal(err)
+	}
+	for pre := range strings.SplitSeq(knownPreTokenizers, ", ") {
+		t.Run(pre, func(t *testing.T) {
+			t.Parallel()
+			tok := demoTokenizer(t, pre)
+			if len(data.IDs[pre]) != len(data.Texts) {
+				t.Fatalf("%d lines for %d texts", len(data.IDs[pre]), len(data.Texts))
+			}
+			for i, line := range data.IDs[pre] {
+				text, err := hex.DecodeString(data.Texts[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				plain, parsed, _ := strings.Cut(line, "|")
+				checkIDs(t, tok, string(text), EncodeOptions{}, parseIDs(t, plain))
+				checkIDs(t, tok, string(text), EncodeOptions{ParseSpecial: true}, parseIDs(t, parsed))
+				if got := tok.Decode(tok.Encode(string(text), EncodeOptions{})); string(got) != string(text) {
+					t.Errorf("Decode(Encode(%q)) = %q", text, got)
+				}
+			}
+		})
+	}
+}
+
+// TestSentencePieceVectors compares with the SentencePiece library, on small vocabularies that it trained (testdata/tokens.py).
+func TestSentencePieceVectors(t *testing.T) {
+	t.Parallel()
+	var styles map[string]struct {
+		Tokens         []string
+		Types          []int32
+		Scores         []float32
+		AddSpacePrefix bool `json:"add_space_prefix"`
+		Texts, IDs     []string
+	}
+	if err := json.Unmarshal([]byte(readFile(t, filepath.Join("testdata", "sentencepiece.json"))), &styles); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range styles {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			path := sharedData(t, "golden", "tokenizer", "ggml-vocab-"+name+".gguf")
+			arch := map[string]string{"llama": "llama", "phi-3": "phi3", "gemma": "gemma2"}[name]
+			tok := mustNew(t, with(&gguf.Metadata{}, "general.architecture", arch, "tokenizer.ggml.model", "llama",
+				"tokenizer.ggml.tokens", c.Tokens, "tokenizer.ggml.token_type", c.Types, "tokenizer.ggml.scores", c.Scores,
+				"tokenizer.ggml.add_space_prefix", c.AddSpacePrefix))
+			for i, line := range c.IDs {
+				checkIDs(t, tok, c.Texts[i], EncodeOptions{ParseSpecial: name == "phi-3"}, parseIDs(t, line))
+			}
+		})
+	}
+}
+
+// TestLlamaCppVectors takes every vocabulary that the reference data has, with llama.cpp's own vectors.
+func TestLlamaCppVectors(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(sharedData(t, "golden", "tokenizer", "ggml-vocab-*.gguf"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no vocabularies, error %v", err)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
 			f, err := gguf.Open(path)
 			if err != nil {
 				t.Fatal(err)
