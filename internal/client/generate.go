@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,8 +17,9 @@ import (
 
 // Request is one generation.
 type Request struct {
-	Prompt    string             // text; the chat template makes it a user's message unless Raw
-	Tokens    []protocol.TokenID // in place of Prompt
+	Prompt    string              // text; the chat template makes it a user's message unless Raw
+	Messages  []tokenizer.Message // a conversation, in place of Prompt
+	Tokens    []protocol.TokenID  // in place of both
 	Raw       bool
 	MaxTokens uint32
 	Sampling  protocol.Sampling
@@ -57,7 +59,7 @@ type Result struct {
 // Generate runs one generation over the target's route. When it fails on the way, the result holds what was generated until then, beside
 // the error.
 func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request, obs Observer) (*Result, error) {
-	tokens, err := m.promptTokens(req)
+	tokens, err := m.PromptTokens(req)
 	if err != nil {
 		return nil, err
 	}
@@ -102,19 +104,37 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	return r, err
 }
 
-// promptTokens is the prompt as the model reads it.
-func (m *Model) promptTokens(req *Request) ([]protocol.TokenID, error) {
+// PromptError says that a conversation cannot become a prompt of this model: its chat template refuses it, cannot be read, or is not there.
+type PromptError struct{ Err error }
+
+func (e *PromptError) Error() string { return fmt.Sprintf("chat template: %v", e.Err) }
+
+// Unwrap returns the cause.
+func (e *PromptError) Unwrap() error { return e.Err }
+
+// errNoTemplate is why a conversation is refused: text could be sent as it is, but turns need marks that only a template knows.
+var errNoTemplate = errors.New("the model has none: send the text as a completion")
+
+// PromptTokens returns the prompt as the model reads it. The error is a [*PromptError].
+func (m *Model) PromptTokens(req *Request) ([]protocol.TokenID, error) {
+	messages := req.Messages
 	switch {
 	case len(req.Tokens) > 0:
 		return req.Tokens, nil
-	case !req.Raw && m.templateErr != nil:
-		return nil, fmt.Errorf("chat template: %w; --raw goes around it", m.templateErr)
-	case req.Raw || m.Template == nil:
+	case len(messages) > 0 && m.templateErr == nil && m.Template == nil:
+		return nil, &PromptError{errNoTemplate}
+	case len(messages) > 0:
+	case req.Raw || m.templateErr == nil && m.Template == nil:
 		return m.Tokenizer.Encode(req.Prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+	default:
+		messages = []tokenizer.Message{{Role: "user", Content: req.Prompt}}
 	}
-	text, err := m.Template.Render([]tokenizer.Message{{Role: "user", Content: req.Prompt}}, true)
+	if m.templateErr != nil {
+		return nil, &PromptError{m.templateErr}
+	}
+	text, err := m.Template.Render(messages, true)
 	if err != nil {
-		return nil, fmt.Errorf("chat template: %w; --raw goes around it", err)
+		return nil, &PromptError{err}
 	}
 	// The template writes the model's own begin token where it wants one.
 	return m.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), nil
