@@ -73,6 +73,7 @@ func (r *response) of(t *client.Target) {
 // refuse answers with an error, and nobody who has gone.
 func (s *Server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	e := describe(ctx, err)
+	s.metrics.refusals.WithLabelValues(e.code).Inc()
 	if e.status >= http.StatusInternalServerError {
 		s.cfg.Log.Warn("request failed", zap.Int("status", e.status), zap.String("code", e.code), zap.Error(err))
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/shardnode/shardnode/internal/client"
 	"github.com/shardnode/shardnode/pkg/pipeline"
-	"github.com/shardnode/shardnode/pkg/placement"
 )
 
 // Types of errors, in OpenAI's words.
@@ -76,7 +75,6 @@ func describe(ctx context.Context, err error) *apiError {
 		known   *apiError
 		prompt  *client.PromptError
 		tooLong *pipeline.PromptTooLongError
-		noRoute *placement.NoRouteError
 	)
 	cause := context.Cause(ctx)
 	switch {
@@ -94,10 +92,13 @@ func describe(ctx context.Context, err error) *apiError {
 		return invalid("", "context_length_exceeded", "%v", err)
 	case client.Busy(err):
 		return &apiError{status: http.StatusTooManyRequests, kind: typeRateLimit, code: "busy", message: "the nodes have no room for another session now: " + err.Error()}
-	case errors.As(err, &noRoute):
-		return &apiError{status: http.StatusServiceUnavailable, kind: typeServer, code: "no_route", message: err.Error(), retry: 5 * time.Second}
 	}
 	return &apiError{status: http.StatusInternalServerError, kind: typeServer, code: "generation_failed", message: err.Error()}
+}
+
+// noRoute says that nobody serves all of a model now.
+func noRoute(err error) *apiError {
+	return &apiError{status: http.StatusServiceUnavailable, kind: typeServer, code: "no_route", message: err.Error(), retry: 5 * time.Second}
 }
 
 // write sends the error as an answer.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -99,6 +100,7 @@ func (s *Server) run(ctx context.Context, j *job, out sink) error {
 func (s *Server) answer(ctx context.Context, j *job, i int, out sink) (*client.Result, error) {
 	patience, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
+	came := time.Now()
 	var refusal error
 	for {
 		place, err := s.queue.Enter(patience, j.user, refusal != nil)
@@ -108,6 +110,7 @@ func (s *Server) answer(ctx context.Context, j *job, i int, out sink) (*client.R
 		if err != nil {
 			return nil, err
 		}
+		waited := time.Since(came)
 		r, opened, err := s.attempt(ctx, patience, j, i, out)
 		if err != nil && !opened && client.Busy(err) && ctx.Err() == nil {
 			place.NoRoom()
@@ -115,6 +118,7 @@ func (s *Server) answer(ctx context.Context, j *job, i int, out sink) (*client.R
 			continue
 		}
 		place.Leave()
+		s.metrics.queueTime.Observe(waited.Seconds())
 		return r, err
 	}
 }
@@ -140,15 +144,26 @@ func (s *Server) attempt(ctx, patience context.Context, j *job, i int, out sink)
 	selector.Model = j.model.String()
 	target, err := s.cfg.Client.Find(search, selector, nil)
 	if err != nil {
+		if !client.Busy(err) {
+			err = noRoute(err)
+		}
 		return nil, false, err
 	}
 	p := j.params
 	req := &client.Request{
 		Tokens: j.prompts[i/p.n], MaxTokens: p.maxTokens, Sampling: p.choiceSampling(i % p.n), Stop: p.stop,
 	}
+	measure := &generation{m: s.metrics}
 	r, err = s.cfg.Client.Generate(ctx, target, j.tokens, req, client.Observer{
 		Opened: func(*pipeline.Report) { opened = true; out.opened(i, target) },
 		Text:   func(text string) { out.text(i, text) },
+		Step:   measure.step,
 	})
+	if r != nil && opened {
+		measure.end(r.Report)
+	}
+	if err == nil {
+		s.proofs.note(target.Model)
+	}
 	return r, opened, err
 }

@@ -120,10 +120,7 @@ func (s *Server) known(name string) (*discovery.Model, error) {
 	case len(found) > 1:
 		return nil, invalid("model", "ambiguous_model", "model: several go by that name: %s; give the beginning of an ID", strings.Join(names, ", "))
 	case len(names) == 0:
-		return nil, &apiError{
-			status: http.StatusServiceUnavailable, kind: typeServer, code: "no_route", retry: 5 * time.Second,
-			message: "no model is served now: no nodes were found that have all layers of one",
-		}
+		return nil, noRoute(errors.New("no model is served now: no nodes were found that have all layers of one"))
 	}
 	e := invalid("model", "model_not_found", "The model %q does not exist here; there is %s", clip(name), strings.Join(names, ", "))
 	e.status = http.StatusNotFound
@@ -135,8 +132,8 @@ func (s *Server) model(ctx context.Context, m *discovery.Model) (*client.Model, 
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RouteTimeout)
 	defer cancel()
 	model, err := s.cfg.Client.ModelByID(ctx, m.ID)
-	if err != nil && errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("no node gave the model's vocabulary in %s: %w", s.cfg.RouteTimeout, err)
+	if err != nil {
+		return nil, noRoute(fmt.Errorf("no node gave the model's vocabulary: %w", err))
 	}
-	return model, err
+	return model, nil
 }

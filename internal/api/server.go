@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -58,6 +60,8 @@ func setDefault[T comparable](v *T, d T) {
 type Server struct {
 	cfg     Config
 	queue   *queue
+	proofs  *proofs
+	metrics *metrics
 	started time.Time
 	handler http.Handler
 }
@@ -65,19 +69,27 @@ type Server struct {
 // New returns a server. It does nothing before its [Server.Run], but for answering through its [Server.Handler].
 func New(cfg Config) *Server {
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, started: time.Now(), queue: newQueue(cfg.Parallel, cfg.QueueLength, 4*cfg.QueueLength)}
+	s := &Server{cfg: cfg, started: time.Now(), queue: newQueue(cfg.Parallel, cfg.QueueLength, 4*cfg.QueueLength), proofs: &proofs{}}
+	s.metrics = newMetrics(s.queue, s.proofs)
 	s.handler = s.routes()
 	return s
 }
 
 // routes names the endpoints.
 func (s *Server) routes() http.Handler {
-	v1 := http.NewServeMux()
-	v1.HandleFunc("GET /v1/models", s.listModels)
-	v1.HandleFunc("GET /v1/models/{model...}", s.getModel)
-	v1.HandleFunc("POST /v1/chat/completions", s.chat)
-	v1.HandleFunc("POST /v1/completions", s.complete)
-	return s.guard(s.admit(withErrors(v1)))
+	closed, open := http.NewServeMux(), http.NewServeMux()
+	for pattern, answer := range map[string]http.HandlerFunc{
+		"GET /v1/models": s.listModels, "GET /v1/models/{model...}": s.getModel,
+		"POST /v1/chat/completions": s.chat, "POST /v1/completions": s.complete,
+	} {
+		_, path, _ := strings.Cut(pattern, " ")
+		closed.HandleFunc(pattern, s.metrics.counted(path, answer))
+	}
+	closed.Handle("GET /metrics", s.metrics.handler())
+	open.HandleFunc("GET /healthz", s.healthz)
+	open.HandleFunc("GET /readyz", s.readyz)
+	open.Handle("/", s.admit(withErrors(closed)))
+	return s.guard(open)
 }
 
 // Handler answers requests.
@@ -101,6 +113,11 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: zap.NewStdLog(s.cfg.Log.Named("http")),
 	}
+	var watch sync.WaitGroup
+	watching, unwatch := context.WithCancel(ctx)
+	watch.Go(func() { s.watch(watching) })
+	defer watch.Wait()
+	defer unwatch()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {
@@ -109,6 +126,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.cfg.Log.Info("shutting down: what runs may end", zap.Duration("within", s.cfg.DrainTimeout))
+	s.proofs.end()
 	s.queue.Close()
 	patience, cancel := context.WithTimeout(base, s.cfg.DrainTimeout)
 	defer cancel()

@@ -132,6 +132,10 @@ func (s *Server) streamed(ctx context.Context, w http.ResponseWriter, j *job, sh
 		return
 	case err != nil:
 		e := describe(ctx, err)
+		s.metrics.refusals.WithLabelValues(e.code).Inc()
+		if e.status == statusGone {
+			return
+		}
 		s.cfg.Log.Warn("stream failed", zap.String("code", e.code), zap.Error(err))
 		out.send(e)
 		return
