@@ -42,7 +42,7 @@ var (
 )
 
 // startNode runs a node of the tiny model until the test ends.
-func startNode(t *testing.T, layers string, change func(*node.Config)) *node.Node {
+func startNode(t testing.TB, layers string, change func(*node.Config)) *node.Node {
 	t.Helper()
 	cfg := node.Config{
 		File: tinyFile(), Manifest: tinyManifest(), ModelName: "tiny", Threads: 1, NoMDNS: true, Version: "test",
@@ -68,7 +68,7 @@ func startNode(t *testing.T, layers string, change func(*node.Config)) *node.Nod
 }
 
 // startSwarm runs three nodes that hold the tiny model together.
-func startSwarm(t *testing.T, change func(*node.Config)) []*node.Node {
+func startSwarm(t testing.TB, change func(*node.Config)) []*node.Node {
 	t.Helper()
 	var nodes []*node.Node
 	for _, layers := range []string{"0-2", "3-5", "6-7"} {
@@ -89,7 +89,7 @@ func address(n *node.Node) string {
 }
 
 // startServer serves the swarm of a node on loopback until the test ends, and returns its URL and what ends it.
-func startServer(t *testing.T, bootstrap *node.Node, change func(*Config)) (s *Server, url string, stop func()) {
+func startServer(t testing.TB, bootstrap *node.Node, change func(*Config)) (s *Server, url string, stop func()) {
 	t.Helper()
 	c, err := client.Dial(t.Context(), client.Config{NoMDNS: true, Version: "test", Bootstrap: []string{address(bootstrap)}})
 	if err != nil {
