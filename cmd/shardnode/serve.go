@@ -38,7 +38,7 @@ func serve(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	log, err := newLogger(o.logLevel, o.logJSON)
+	log, err := cmdline.NewLogger(o.logLevel, o.logJSON)
 	if err != nil {
 		return err
 	}

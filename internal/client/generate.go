@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,9 +17,10 @@ import (
 
 // Request is one generation.
 type Request struct {
-	Prompt string             // text; the chat template makes it a user's message unless Raw
-	Tokens []protocol.TokenID // in place of Prompt
-	Raw    bool
+	Prompt   string              // text; the chat template makes it a user's message unless Raw
+	Messages []tokenizer.Message // a conversation, in place of Prompt
+	Tokens   []protocol.TokenID  // in place of both
+	Raw      bool
 
 	// ChatTemplate is the source of a Jinja template to use in place of the model's own; "" for that one.
 	ChatTemplate string
@@ -66,7 +68,7 @@ type Result struct {
 // Generate runs one generation over the target's route. When it fails on the way, the result holds what was generated until then, beside
 // the error.
 func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request, obs Observer) (*Result, error) {
-	rendered, tokens, err := m.promptTokens(req)
+	rendered, tokens, err := m.PromptTokens(req)
 	if err != nil {
 		return nil, err
 	}
@@ -114,30 +116,50 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	return r, err
 }
 
-// promptTokens is the prompt as the model reads it, and its text where a chat template rendered it.
-func (m *Model) promptTokens(req *Request) (rendered string, tokens []protocol.TokenID, err error) {
-	template := m.Template
-	switch {
-	case len(req.Tokens) > 0:
+// PromptError says that a conversation cannot become a prompt of this model: its chat template refuses it, cannot be read, or is not there.
+type PromptError struct{ Err error }
+
+func (e *PromptError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PromptError) Unwrap() error { return e.Err }
+
+// errNoTemplate is why a conversation is refused: text could be sent as it is, but turns need marks that only a template knows.
+var errNoTemplate = errors.New("the model has no chat template: send the text as a completion")
+
+// PromptTokens returns the prompt as the model reads it, and its text where a chat template rendered it. The error is a [*PromptError].
+func (m *Model) PromptTokens(req *Request) (rendered string, tokens []protocol.TokenID, err error) {
+	if len(req.Tokens) > 0 {
 		return "", req.Tokens, nil
-	case req.Raw:
-		template = nil
-	case req.ChatTemplate != "":
-		if template, err = tokenizer.NewChatTemplate(req.ChatTemplate, m.Tokenizer); err != nil {
-			return "", nil, err
-		}
-	case m.templateErr != nil:
-		return "", nil, m.templateErr
 	}
-	if template == nil {
-		return "", m.Tokenizer.Encode(req.Prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
-	}
-	rendered, err = template.Render(tokenizer.Conversation{
-		Messages: []tokenizer.Message{{Role: "user", Content: req.Prompt}}, AddGenerationPrompt: true,
-	})
+	template, err := m.template(req)
 	if err != nil {
-		return "", nil, err
+		return "", nil, &PromptError{err}
+	}
+	messages := req.Messages
+	switch {
+	case len(messages) > 0 && template == nil:
+		return "", nil, &PromptError{errNoTemplate}
+	case template == nil:
+		return "", m.Tokenizer.Encode(req.Prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+	case len(messages) == 0:
+		messages = []tokenizer.Message{{Role: "user", Content: req.Prompt}}
+	}
+	rendered, err = template.Render(tokenizer.Conversation{Messages: messages, AddGenerationPrompt: true})
+	if err != nil {
+		return "", nil, &PromptError{err}
 	}
 	// The template writes the model's own begin token where it wants one.
 	return rendered, m.Tokenizer.Encode(rendered, tokenizer.EncodeOptions{ParseSpecial: true}), nil
+}
+
+// template returns the chat template that a request goes through; nil for none.
+func (m *Model) template(req *Request) (*tokenizer.ChatTemplate, error) {
+	switch {
+	case req.Raw:
+		return nil, nil
+	case req.ChatTemplate != "":
+		return tokenizer.NewChatTemplate(req.ChatTemplate, m.Tokenizer)
+	}
+	return m.Template, m.templateErr
 }

@@ -49,6 +49,18 @@ func (c *Client) Model(ctx context.Context, t *Target) (*Model, error) {
 	return m, nil
 }
 
+// ModelByID returns a model that some node serves, whether or not there is a route through it now.
+func (c *Client) ModelByID(ctx context.Context, id protocol.ModelID) (*Model, error) {
+	t := &Target{Model: id}
+	for _, n := range c.finder.Directory().Nodes() {
+		if n.Status.Model == id {
+			t.Name = n.Status.ModelName
+			t.Hops = append(t.Hops, protocol.Hop{Peer: n.Status.Peer})
+		}
+	}
+	return c.Model(ctx, t)
+}
+
 func newModel(id protocol.ModelID, meta *gguf.Metadata) (*Model, error) {
 	m := &Model{ID: id, Meta: meta}
 	var err error

@@ -26,6 +26,11 @@ func (c *Client) Look(ctx context.Context) (*View, error) {
 		return nil, err
 	}
 	c.settle(ctx, lookQuiet)
+	return c.View(), nil
+}
+
+// View returns the swarm as it is known now, without waiting.
+func (c *Client) View() *View {
 	d := c.finder.Directory()
-	return &View{Swarm: c.host.Swarm(), Nodes: d.Nodes(), Models: d.Models(), Failures: d.Failures()}, nil
+	return &View{Swarm: c.host.Swarm(), Nodes: d.Nodes(), Models: d.Models(), Failures: d.Failures()}
 }

@@ -28,6 +28,12 @@ type Candidate struct {
 	Until    time.Time // end of the standing
 }
 
+// Why a node has no room now.
+const (
+	reasonBusy = "busy" // it said so a moment ago
+	reasonFull = "full" // it has as many sessions as it takes
+)
+
 // reason says why a candidate cannot take a session now; "" when it can.
 func (c *Candidate) reason(opt *Options) string {
 	switch {
@@ -40,7 +46,7 @@ func (c *Candidate) reason(opt *Options) string {
 	case c.Draining:
 		return "draining"
 	case c.MaxSessions > 0 && c.Sessions >= c.MaxSessions:
-		return "full"
+		return reasonFull
 	}
 	return ""
 }

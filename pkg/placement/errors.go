@@ -31,6 +31,24 @@ func newNoRouteError(cands []Candidate, nLayers int, missing []protocol.LayerRan
 	return e
 }
 
+// Busy reports whether nodes serve all the missing layers and have no room now: waiting helps.
+func (e *NoRouteError) Busy() bool {
+	var full []*Candidate
+	for _, s := range e.Have {
+		if s.Reason == reasonBusy || s.Reason == reasonFull {
+			full = append(full, &Candidate{Peer: s.Peer, Layers: s.Layers})
+		}
+	}
+	for _, gap := range gaps(full, e.NLayers) {
+		for _, m := range e.Missing {
+			if gap.From < m.To && m.From < gap.To {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // maxNamed is how many nodes a message names before it only counts.
 const maxNamed = 8
 

@@ -139,7 +139,7 @@ func (h *History) Judge(now time.Time, cands []Candidate) {
 func (s Standing) reason(until time.Time) string {
 	switch s {
 	case StandingBusy:
-		return "busy"
+		return reasonBusy
 	case StandingCooldown:
 		return "failed lately"
 	case StandingBanned:

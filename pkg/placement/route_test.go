@@ -106,6 +106,30 @@ func TestNoRouteErrorIsTyped(t *testing.T) {
 	}
 }
 
+// TestNoRouteBusy: waiting helps only where nodes that have no room serve all that is missing.
+func TestNoRouteBusy(t *testing.T) {
+	t.Parallel()
+	first, last := protocol.LayerRange{From: 0, To: 8}, protocol.LayerRange{From: 8, To: 16}
+	for _, c := range []struct {
+		name  string
+		cands []Candidate
+		want  bool
+	}{
+		{"nobody", nil, false},
+		{"full", []Candidate{{Peer: "a", Layers: first}, {Peer: "b", Layers: last, Sessions: 4, MaxSessions: 4}}, true},
+		{"busy", []Candidate{{Peer: "a", Layers: first, Standing: StandingBusy}, {Peer: "b", Layers: last, Standing: StandingBusy}}, true},
+		{"draining", []Candidate{{Peer: "a", Layers: first}, {Peer: "b", Layers: last, Draining: true}}, false},
+		{"one full, one missing", []Candidate{{Peer: "a", Layers: first, Sessions: 4, MaxSessions: 4}}, false},
+		{"a part is missing", []Candidate{{Peer: "a", Layers: first}, {Peer: "b", Layers: protocol.LayerRange{From: 9, To: 16}, Standing: StandingBusy}}, false},
+	} {
+		_, err := Route(c.cands, 16, Options{})
+		var no *NoRouteError
+		if !errors.As(err, &no) || no.Busy() != c.want {
+			t.Errorf("%s: %v, busy %v, want %v", c.name, err, no != nil && no.Busy(), c.want)
+		}
+	}
+}
+
 func TestRouteCopiesAddresses(t *testing.T) {
 	t.Parallel()
 	addrs := []string{"/ip4/10.0.0.1/udp/4001/quic-v1"}

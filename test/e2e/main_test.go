@@ -74,6 +74,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"node":    cmdNode,
 	"nodes":   cmdNodes,
 	"occupy":  cmdOccupy,
+	"post":    cmdPost,
 	"setenv":  cmdSetenv,
 	"signal":  cmdSignal,
 	"sparse":  cmdSparse,

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
 
-package main
+package cmdline
 
 import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"github.com/shardnode/shardnode/internal/cmdline"
 )
 
-// newLogger returns the daemon's log on stderr: for people by default, one JSON object a line on request. Prompt text is never logged.
-func newLogger(level string, asJSON bool) (*zap.Logger, error) {
+// NewLogger returns a daemon's log on stderr: for people by default, one JSON object a line on request. Prompt text is never logged.
+func NewLogger(level string, asJSON bool) (*zap.Logger, error) {
 	l, err := zapcore.ParseLevel(level)
 	if err != nil {
-		return nil, cmdline.Usagef("--log-level %q: want debug, info, warn or error", level)
+		return nil, Usagef("--log-level %q: want debug, info, warn or error", level)
 	}
 	cfg := zap.NewProductionConfig()
 	cfg.Level = zap.NewAtomicLevelAt(l)
