@@ -28,10 +28,10 @@ func ask(ctx context.Context, url, body string) (*http.Response, error) {
 }
 
 // readEvents reads the data of n events, or all of them.
-func readEvents(t *testing.T, r io.Reader, n int) []string {
+func readEvents(t *testing.T, lines *bufio.Scanner, n int) []string {
 	t.Helper()
 	var list []string
-	for lines := bufio.NewScanner(r); len(list) < n && lines.Scan(); {
+	for len(list) < n && lines.Scan() {
 		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
 			list = append(list, data)
 		}
@@ -84,7 +84,8 @@ func TestShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
-	if got := readEvents(t, r.Body, 2); len(got) != 2 {
+	lines := bufio.NewScanner(r.Body)
+	if got := readEvents(t, lines, 2); len(got) != 2 {
 		t.Fatalf("events: %q", got)
 	}
 	waiting := make(chan int, 1)
@@ -104,7 +105,10 @@ func TestShutdown(t *testing.T) {
 	if code := <-waiting; code != http.StatusServiceUnavailable {
 		t.Errorf("a request that waited: status %d, want 503", code)
 	}
-	events := readEvents(t, r.Body, all)
+	events := readEvents(t, lines, all)
+	if len(events) == 0 {
+		t.Fatal("the stream has no end")
+	}
 	if last := events[len(events)-1]; !strings.Contains(last, `"code":"shutting_down"`) {
 		t.Errorf("the stream's last event: %s", last)
 	}
@@ -122,9 +126,10 @@ func TestShutdownWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
-	_ = readEvents(t, r.Body, 1)
+	lines := bufio.NewScanner(r.Body)
+	_ = readEvents(t, lines, 1)
 	stop()
-	events := readEvents(t, r.Body, all)
+	events := readEvents(t, lines, all)
 	if n := len(events); n == 0 || events[n-1] != "[DONE]" {
 		t.Errorf("%d events, not to the end", n)
 	}
@@ -189,7 +194,7 @@ func TestBusySwarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
-	_ = readEvents(t, r.Body, 1)
+	_ = readEvents(t, bufio.NewScanner(r.Body), 1)
 	refused, err := ask(t.Context(), url, `{"prompt": "the"}`)
 	if err != nil {
 		t.Fatal(err)
