@@ -36,40 +36,25 @@ func TestNormEqualsReference(t *testing.T) {
 	})
 }
 
-func TestSwiGLUEqualsReference(t *testing.T) {
+func TestGatesEqualReference(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-		n := rapid.IntRange(0, 100).Draw(t, "length")
-		gate, up := drawFloats(t, rng, n), drawFloats(t, rng, n)
-		want := refSwiGLU(gate, up)
-		SwiGLU(gate, gate, up)
-		diff(t, "swiglu", gate, want)
-	})
-}
-
-func TestGeGLUEqualsReference(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-		n := rapid.IntRange(0, 100).Draw(t, "length")
-		gate, up := drawFloats(t, rng, n), drawFloats(t, rng, n)
-		want := refGeGLU(gate, up)
-		GeGLU(gate, gate, up)
-		diff(t, "geglu", gate, want)
-	})
-}
-
-func TestClampedEqualsReference(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-		n := rapid.IntRange(0, 100).Draw(t, "length")
-		gate, up := drawFloats(t, rng, n), drawFloats(t, rng, n)
-		want := refClamped(gate, up)
-		SwiGLUClamped(gate, gate, up)
-		diff(t, "clamped", gate, want)
-	})
+	for _, g := range []struct {
+		name string
+		gate func(dst, gate, up []float32)
+		ref  func(gate, up []float32) []float32
+	}{{"swiglu", SwiGLU, refSwiGLU}, {"geglu", GeGLU, refGeGLU}, {"clamped", SwiGLUClamped, refClamped}} {
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(t *rapid.T) {
+				rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+				n := rapid.IntRange(0, 100).Draw(t, "length")
+				gate, up := drawFloats(t, rng, n), drawFloats(t, rng, n)
+				want := g.ref(gate, up)
+				g.gate(gate, gate, up)
+				diff(t, g.name, gate, want)
+			})
+		})
+	}
 }
 
 func TestSoftCapEqualsReference(t *testing.T) {

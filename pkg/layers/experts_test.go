@@ -31,15 +31,7 @@ func TestExpertsDecodeAllocatesNothing(t *testing.T) {
 	for i := range 3 {
 		steps = append(steps, layers.Step{Cache: m.NewCache(64), Input: layers.Input{Tokens: []protocol.TokenID{protocol.TokenID(i)}, Logits: []uint32{0}}, Output: new(layers.Output)})
 	}
-	step := func() {
-		if err := m.ForwardBatch(steps); err != nil {
-			t.Fatal(err)
-		}
-	}
-	step()
-	if n := testing.AllocsPerRun(50, step); n != 0 {
-		t.Errorf("%v allocations a step", n)
-	}
+	checkNoAllocs(t, m, steps)
 }
 
 // TestUnchosenExpertsAreNotRead: weights of experts that no row has chosen, all NaN here, reach no result.
