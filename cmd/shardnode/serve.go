@@ -67,14 +67,14 @@ func serve(ctx context.Context, o *options) error {
 	cfg.Manifest, err = gguf.LoadManifest(ctx, model.File, model.Path, filepath.Join(dir.Path, "cache"), progress.of("hashing the model, once per file"))
 	var n *node.Node
 	modelID := protocol.ModelID{}
-	placed := func(plan *node.MemoryPlan, n *node.Node) {
+	placed := func(plan *node.MemoryPlan) {
 		limitHeap(plan)
 		log.Info(startLine(plan.Layers.String(), model.Name, n.Host().ID().String()), zap.Stringer("model_id", modelID), zap.String("cpu", kernel.Path()), zap.Int("threads", o.threads))
 	}
 	if err == nil {
 		modelID = protocol.ModelID(cfg.Manifest.ID())
 		cfg.Profile = o.profile(ctx, dir, model.File, modelID, log)
-		cfg.Placed = func(plan *node.MemoryPlan) { placed(plan, n) }
+		cfg.Placed = placed
 		n, err = o.start(ctx, cfg, dir, log)
 	}
 	progress.clear()
@@ -87,7 +87,7 @@ func serve(ctx context.Context, o *options) error {
 	}
 	forget(model.File, cfg.Manifest)
 	if plan := n.Plan(); plan != nil {
-		placed(plan, n)
+		placed(plan)
 	}
 	for _, a := range n.Host().Addrs() {
 		log.Info("listening", zap.String("addr", a.String()+"/p2p/"+n.Host().ID().String()))
