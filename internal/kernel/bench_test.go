@@ -42,6 +42,31 @@ func BenchmarkMatMul(b *testing.B) {
 	}
 }
 
+// BenchmarkFetch reads matrices far larger than the caches with weights fetched so many bytes ahead of their use: fetchAhead chooses by processor.
+func BenchmarkFetch(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	which := supported()[len(supported())-1]
+	const rows, cols = 131072, 4096
+	for _, t := range []quant.Type{quant.Q8_0, quant.Q4_0, quant.Q4_K} {
+		for _, threads := range []int{1, 2} {
+			p := newPool(threads, which)
+			m := packed(b, p, tiledMatrix(b, rng, t, rows, cols))
+			a := NewActs(1, cols)
+			a.Set(randomFloats(rng, cols, 1), 1, cols)
+			dst := make([]float32, rows)
+			for _, p.ahead = range []int{0, 2048, 8192} {
+				b.Run(fmt.Sprintf("%s/%v/threads=%d/ahead=%d", which, t, threads, p.ahead), func(b *testing.B) {
+					b.SetBytes(m.Bytes())
+					for b.Loop() {
+						p.MatMul(dst, m, a)
+					}
+				})
+			}
+			p.Close()
+		}
+	}
+}
+
 // tiledMatrix repeats 64 random rows.
 func tiledMatrix(b *testing.B, rng *rand.Rand, t quant.Type, rows, cols int) *Matrix {
 	part := randomMatrix(b, rng, t, 64, cols)

@@ -26,6 +26,8 @@ type matMulJob struct {
 	m    *Matrix
 	a    *Acts
 	rows int // weight rows of a piece
+
+	ahead int // bytes
 }
 
 // MatMul computes dst = a·mᵀ, [a.Rows()][m.Rows], on all threads of the pool (docs/numerics.md §2 and §3). An element depends on
@@ -37,7 +39,7 @@ func (p *Pool) MatMul(dst []float32, m *Matrix, a *Acts) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	rows := min(pieceBytes/m.rowBytes, m.Rows/(piecesPerThread*p.threads))
-	p.job = matMulJob{dst: dst, m: m, a: a, rows: (rows/rowTile + 1) * rowTile}
+	p.job = matMulJob{dst: dst, m: m, a: a, rows: (rows/rowTile + 1) * rowTile, ahead: p.ahead}
 	if isQuantized(m.Type) {
 		if height, offset := m.tileHeight(a.rows), offsetOf(m.Type); a.height != height || offset != 0 && offset != a.offset {
 			a.height, a.offset = height, cmp.Or(offset, offsetOf(quant.Q6_K)) // which most files mix with types without

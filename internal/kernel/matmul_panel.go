@@ -11,8 +11,8 @@ const tileRows = 8
 const floatRows = 4
 
 // tileFunc multiplies a panel with a tile of activation rows, in steps of 32 columns, or 256 of a K-quant, into rows of
-// panelRows that lie stride bytes apart; or that panel and the one next bytes further on, side by side. q, d, s and sum are the
-// tile's part of [Acts].
+// panelRows that lie stride bytes apart; or that panel and the one next bytes further on, side by side. For a single panel, next is
+// how far weights are fetched before their use. q, d, s and sum are the tile's part of [Acts].
 type tileFunc func(dst *float32, stride int, w *byte, next int, q *int8, d, s *float32, sum *int32, steps int)
 
 // floatFunc does the same for float weights; rows of activations lie stride bytes apart.
@@ -77,9 +77,9 @@ func (j *matMulJob) panelPiece(out *[tileRows * panelRows]float32, start, end in
 				pair.call(j.dst[t*m.Rows+r:], m.Rows, w, panelRows*m.rowBytes, q, d, s, sum, m.steps)
 				r += panelRows
 			case r+panelRows <= m.Rows:
-				f.call(j.dst[t*m.Rows+r:], m.Rows, w, 0, q, d, s, sum, m.steps)
+				f.call(j.dst[t*m.Rows+r:], m.Rows, w, j.ahead, q, d, s, sum, m.steps)
 			default: // the last panel has rows that are not there
-				f.call(out[:], panelRows, w, 0, q, d, s, sum, m.steps)
+				f.call(out[:], panelRows, w, j.ahead, q, d, s, sum, m.steps)
 				for i := range height {
 					copy(j.dst[(t+i)*m.Rows+r:][:m.Rows-r], out[i*panelRows:])
 				}

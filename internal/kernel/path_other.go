@@ -8,6 +8,8 @@ import "github.com/shardnode/shardnode/internal/quant"
 
 func supported() []path { return []path{generic} }
 
+func fetchAhead() int { return 0 }
+
 func tilesOf(path, quant.Type) *tiles { return nil }
 
 func opsOf(path) *ops { return nil }

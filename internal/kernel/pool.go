@@ -25,6 +25,7 @@ type Pool struct {
 	threads  int
 	path     path
 	ops      *ops                // nil where the path has none
+	ahead    int                 // how many bytes before their use packed weights are fetched; 0: left to the processor
 	product  func(worker, i int) // matMulPiece, bound once so that a product allocates nothing
 	quantize func(worker, i int)
 	workers  []*worker // [threads-1], numbered from 1
@@ -64,7 +65,7 @@ func NewPool(threads int) *Pool {
 
 func newPool(threads int, which path) *Pool {
 	threads = max(threads, 1)
-	p := &Pool{threads: threads, path: which, ops: opsOf(which), out: make([][tileRows * panelRows]float32, threads)}
+	p := &Pool{threads: threads, path: which, ops: opsOf(which), ahead: fetchAhead(), out: make([][tileRows * panelRows]float32, threads)}
 	p.product, p.quantize = p.matMulPiece, p.quantizePiece
 	p.crew.init(threads)
 	for n := 1; n < threads; n++ {

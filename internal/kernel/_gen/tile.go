@@ -15,7 +15,7 @@ type tile struct {
 	format
 	rows          int
 	dst, stride   Register
-	w, next       Register // the second panel lies next bytes after the first one
+	w, next       Register // the second panel lies next bytes after the first one; where there is none: how far weights are fetched ahead
 	q, d, s, sum_ Register
 	left          Register
 }
@@ -49,20 +49,31 @@ func (t *tile) advance() {
 	}
 }
 
-// ahead is how far weights are fetched before their use. Intel's Sapphire Rapids reads plain and K-quants up to a third faster so. AMD's Zen 4 would read
-// large matrices faster without (docs/performance.md), but for a choice by processor this would have to be an argument.
-const ahead = 8192
+// pairAhead is how far the weights of a pair of panels are fetched before their use: it computes so much that this hides behind it.
+const pairAhead = 8192
 
-// fetch asks for the cache lines that lie ahead of block b of a turn, of all panels.
+// fetch asks for the cache lines that lie ahead of block b of a turn: as far as the caller says, not at all for 0.
 func (t *tile) fetch(b, panels int) {
 	from, to := t.head()+b*t.block(), t.head()+(b+1)*t.block()
 	if b == 0 {
 		from = 0
 	}
+	skip := fmt.Sprintf("fetched%d", b)
+	if panels == 1 {
+		TESTQ(t.next, t.next)
+		JZ(LabelRef(skip))
+	}
 	for at := (from + 63) / 64 * 64; at < to; at += 64 {
-		for p := range panels {
-			PREFETCHT0(t.panel(p, at+ahead))
+		if panels == 1 {
+			PREFETCHT0(Mem{Base: t.w, Disp: at, Index: t.next, Scale: 1})
+			continue
 		}
+		for p := range panels {
+			PREFETCHT0(t.panel(p, at+pairAhead))
+		}
+	}
+	if panels == 1 {
+		Label(skip)
 	}
 }
 
