@@ -130,6 +130,9 @@ func weakPlans(t *testing.T, seed uint64, runs int) []*plan {
 // TestWeakNetworks: on networks of 50 ms jitter and 1 to 5 % loss the chosen plan is measured to be faster than those that others make, and
 // than that of the same solver without jitter and loss. It prints the table of docs/placement.md: make weak-networks runs all its seeds.
 func TestWeakNetworks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two minutes under the race detector, of hosts and networks that TestPredictionOnASimulatedNetwork has as well")
+	}
 	seeds, runs := uint64(1), 3
 	if os.Getenv("SHARDNODE_WEAK_SEEDS") != "" {
 		if _, err := fmt.Sscan(os.Getenv("SHARDNODE_WEAK_SEEDS"), &seeds); err != nil {

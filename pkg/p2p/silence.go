@@ -121,7 +121,7 @@ func (s *silence) deadline() time.Duration {
 	if !s.known {
 		return silenceFirst
 	}
-	return min(max(s.least, s.mean+max(4*s.dev, silenceLeast), 2*max(s.worst, s.worstOld)), silenceMost)
+	return min(max(s.least, s.mean+max(4*s.dev, silenceLeast), 3*max(s.worst, s.worstOld)), silenceMost)
 }
 
 // answer takes a beat that came back. A number that is not out changes nothing.
