@@ -81,12 +81,12 @@ type served struct{ n *Node }
 func (s served) Status() *protocol.Status { return s.n.Status() }
 func (s served) Manifest() []byte         { return s.n.cfg.Manifest.Bytes }
 
-func (s served) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
+func (s served) OpenSession(from string, o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
 	now := s.n.current.Load()
 	if now == nil {
 		return nil, nil, s.n.loading()
 	}
-	session, opened, err := now.engine.Open(o, deliver)
+	session, opened, err := now.engine.Open(from, o, deliver)
 	if err != nil {
 		return nil, nil, err
 	}

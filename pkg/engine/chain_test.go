@@ -123,7 +123,7 @@ func (c *chain) open(nodes []node, wire protocol.DType, rs []protocol.LayerRange
 		if c.rounds != nil {
 			o.Rounds = c.rounds
 		}
-		s, opened, err := nodes[i].Open(o, deliver)
+		s, opened, err := nodes[i].Open(testPeer, o, deliver)
 		if err != nil {
 			c.t.Fatalf("open hop %d: %v", i, err)
 		}

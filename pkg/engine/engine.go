@@ -13,7 +13,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 	"github.com/shardnode/shardnode/pkg/sampler"
 )
@@ -26,18 +25,18 @@ type Engine struct {
 
 	// Owned by Run.
 	sampler *sampler.Sampler
-	forward layers.Output // of the step under way
-	wanted  []uint32      // rows whose logits forward holds
 
 	deliverers sync.WaitGroup // one per session that has not ended
 
 	mu       sync.Mutex // guards everything below, and the fields of sessions that say so
 	sessions map[protocol.SessionID]*Session
-	runnable []*Session // round robin: a session joins at the end; see [Session.schedule]
+	runnable []*Session // in the order in which they joined; see [Session.schedule]
 	inputs   []*input   // free list, so that a step allocates nothing
 	tasks    []*task    // waiting for the step loop, in order
-	lent     *kv        // which the step loop is using, for a step or a task; nil: none. See [Engine.giveBack]
-	kvUsed   int64      // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
+	tenants  map[string]*tenant
+	turns    uint64 // counts chunks of prompts
+	waves    uint64 // counts passes
+	kvUsed   int64  // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
 	buffers  buffers
 	keptUsed int64 // bytes of outputs kept. Invariant: 0 ≤ keptUsed ≤ cfg.ReplayBudget
 	draining bool
@@ -56,6 +55,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg:      cfg,
 		wake:     make(chan struct{}, 1),
 		sessions: make(map[protocol.SessionID]*Session),
+		tenants:  make(map[string]*tenant),
 		emptied:  make(chan struct{}),
 		sampler:  sampler.New(cfg.Model.Config().Vocab),
 		stats:    counters{refusals: make(map[protocol.Code]uint64)},

@@ -66,7 +66,7 @@ func (e *Engine) exported(f *protocol.Export) (*kv, *protocol.Error) {
 		return nil, refusal
 	}
 	s.active = e.cfg.Now()
-	e.lent = s.kv
+	s.kv.lent = true
 	return s.kv, nil
 }
 

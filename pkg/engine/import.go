@@ -84,7 +84,7 @@ func (s *Session) next(f *protocol.KVRows) (*kv, *protocol.Error) {
 			return nil, s.refuse(protocol.CodeOutOfOrder, "rows from %d on of layers %s: the next is row %d", f.Position, f.Layers, n)
 		}
 	}
-	s.engine.lent = k
+	k.lent = true
 	return k, nil
 }
 

@@ -25,7 +25,8 @@ type kv struct {
 	// Guarded by Engine.mu.
 	rows    uint32   // the owner's rows. The cache may hold more, which the step loop cuts off before it computes on
 	outputs uint32   // likewise of kept
-	owner   *Session // nil: freed, or about to be when the step that uses it ends
+	owner   *Session // nil: freed, or about to be when it is no longer lent
+	lent    bool     // to the step loop, for a pass or a task. See [Engine.giveBack]
 }
 
 // kvKind is what rows depend on beside the tokens: a session that differs in it cannot take them over.

@@ -21,6 +21,8 @@ const (
 	testVocab   = 50
 	testHidden  = 32
 	testContext = 64
+
+	testPeer = "test-coordinator" // who opens sessions
 )
 
 // testFile is a model of random weights, some quantised and some not.

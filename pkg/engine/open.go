@@ -9,7 +9,7 @@ import (
 	"github.com/shardnode/shardnode/pkg/sampler"
 )
 
-// Open reserves a session or refuses it with a *protocol.Error. An open session of the same ID and a lower epoch is
+// Open reserves a session for the peer from or refuses it with a *protocol.Error. An open session of the same ID and a lower epoch is
 // replaced: its handle drops everything from now on, and its rows stay if the hop's layers and the wire type are the
 // same and the reservation suffices ([protocol.Opened] says how many, and of how many the outputs were kept; a resume
 // makes hops with different numbers of rows go on together).
@@ -18,13 +18,13 @@ import (
 // from one goroutine of the session, never from the step loop; a frame is valid until deliver returns. It may block,
 // which stops this session only, and should return soon after [Session.Done] is closed. After its first error nothing
 // more is computed and only the closing Error is delivered, but the rows stay for a higher epoch.
-func (e *Engine) Open(o *protocol.Open, deliver func(protocol.Frame) error) (*Session, *protocol.Opened, error) {
+func (e *Engine) Open(from string, o *protocol.Open, deliver func(protocol.Frame) error) (*Session, *protocol.Opened, error) {
 	hop, err := e.admit(o)
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
 	}
 	s := newSession(e, o, hop, deliver)
-	rows, outputs, err := e.reserve(s, o)
+	rows, outputs, err := e.reserve(s, from, o)
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
 	}
@@ -73,7 +73,7 @@ func (e *Engine) admit(o *protocol.Open) (hop protocol.Hop, err *protocol.Error)
 }
 
 // reserve takes a session slot and KV memory for s, or the rows of the session it replaces, and starts s.
-func (e *Engine) reserve(s *Session, o *protocol.Open) (rows, outputs uint32, err *protocol.Error) {
+func (e *Engine) reserve(s *Session, from string, o *protocol.Open) (rows, outputs uint32, err *protocol.Error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.sessions[s.id]
@@ -97,7 +97,7 @@ func (e *Engine) reserve(s *Session, o *protocol.Open) (rows, outputs uint32, er
 			rows, outputs = s.kv.rows, s.kv.outputs
 		} else {
 			var freed int64
-			if old.kv != e.lent {
+			if !old.kv.lent {
 				freed = old.kv.bytes
 			}
 			if s.kv, err = e.newKV(s, o, freed); err != nil {
@@ -109,6 +109,7 @@ func (e *Engine) reserve(s *Session, o *protocol.Open) (rows, outputs uint32, er
 	}
 	s.order = newOrder(o, rows, outputs)
 	s.kv.owner = s
+	s.tenant = e.enter(from)
 	s.kvBytes = s.kv.bytes
 	e.sessions[s.id] = s
 	e.deliverers.Go(s.deliverLoop)

@@ -60,7 +60,7 @@ func TestOpenRefusals(t *testing.T) {
 	} {
 		o := openFrame(m, 1, protocol.F32, rs, 1, 10)
 		c.change(o)
-		_, _, err := e.Open(o, discard)
+		_, _, err := e.Open(testPeer, o, discard)
 		t.Run(c.name, func(t *testing.T) { wantCode(t, err, c.code, c.words) })
 	}
 	if s := e.Stats(); s.Sessions != 0 || s.KVUsed != 0 || s.Refusals[protocol.CodeBadFrame] != 7 || s.Refusals[protocol.CodeBusy] != 1 {
@@ -68,7 +68,7 @@ func TestOpenRefusals(t *testing.T) {
 	}
 
 	open := func(id byte, positions int) (*engine.Session, error) {
-		s, _, err := e.Open(openFrame(m, id, protocol.F32, rs, 1, positions), discard)
+		s, _, err := e.Open(testPeer, openFrame(m, id, protocol.F32, rs, 1, positions), discard)
 		return s, err
 	}
 	a, err := open(1, 30)
@@ -156,7 +156,7 @@ func TestFrameRefusals(t *testing.T) {
 			m := loadModel(t, rs[c.index], 1)
 			e := start(t, m, func(c *engine.Config) { c.MaxRows = 5 })
 			out := make(chan protocol.Frame, 8)
-			s, _, err := e.Open(openFrame(m, 1, protocol.F32, rs, c.index, 6), func(f protocol.Frame) error {
+			s, _, err := e.Open(testPeer, openFrame(m, 1, protocol.F32, rs, c.index, 6), func(f protocol.Frame) error {
 				out <- clone(f)
 				return nil
 			})

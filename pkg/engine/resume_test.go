@@ -141,7 +141,7 @@ func TestReplayBudget(t *testing.T) {
 		o := openFrame(m, byte(id), protocol.F32, rs, 0, positions)
 		out := make(chan protocol.Frame, 2)
 		deliver := func(f protocol.Frame) error { out <- f; return nil }
-		s, _, err := e.Open(o, deliver)
+		s, _, err := e.Open(testPeer, o, deliver)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func TestReplayBudget(t *testing.T) {
 		}
 		<-out
 		o.Epoch = 1
-		_, opened, err := e.Open(o, deliver)
+		_, opened, err := e.Open(testPeer, o, deliver)
 		if err != nil || int(opened.CachedTo) != len(prompt) || opened.KeptTo != kept {
 			t.Errorf("session %d opened again: %+v, %v, want outputs of %d rows", id, opened, err, kept)
 		}

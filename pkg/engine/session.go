@@ -36,7 +36,9 @@ type Session struct {
 	buffered  int64     // bytes of queue, ready and what lies between, in Engine.buffers
 	kv        *kv       // nil once ended or taken over
 	moving    *moving   // while rows are taken over from another node
+	tenant    *tenant
 	active    time.Time // last input or finished output
+	wave      uint64    // the latest pass, if others decoded in it too; else 0
 	scheduled bool      // in Engine.runnable
 	running   bool      // a step of it is under way
 	ended     bool
@@ -176,6 +178,7 @@ func (s *Session) end(final *protocol.Error) {
 	s.ended, s.final = true, final
 	close(s.done)
 	delete(e.sessions, s.id)
+	e.leave(s.tenant)
 	if len(e.sessions) == 0 {
 		close(e.emptied)
 		e.emptied = make(chan struct{})
@@ -188,7 +191,7 @@ func (s *Session) end(final *protocol.Error) {
 	s.moving = nil
 	if k := s.kv; k != nil {
 		s.kv, k.owner = nil, nil
-		if k != e.lent { // else the step loop frees it
+		if !k.lent { // else the step loop frees it
 			e.release(k)
 		}
 	}
