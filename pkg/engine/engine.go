@@ -23,6 +23,8 @@ type Engine struct {
 	cfg  Config
 	wake chan struct{} // capacity 1; a token means: look at runnable
 
+	pageBytes int64 // of a page
+
 	// Owned by Run.
 	sampler *sampler.Sampler
 
@@ -36,7 +38,8 @@ type Engine struct {
 	tenants  map[string]*tenant
 	turns    uint64 // counts chunks of prompts
 	waves    uint64 // counts passes
-	kvUsed   int64  // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
+	kvUsed   int64  // bytes of pages. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
+	opened   uint64 // counts sessions
 	buffers  buffers
 	keptUsed int64 // bytes of outputs kept. Invariant: 0 ≤ keptUsed ≤ cfg.ReplayBudget
 	draining bool
@@ -52,13 +55,14 @@ func New(cfg Config) (*Engine, error) {
 	}
 	cfg.populate()
 	return &Engine{
-		cfg:      cfg,
-		wake:     make(chan struct{}, 1),
-		sessions: make(map[protocol.SessionID]*Session),
-		tenants:  make(map[string]*tenant),
-		emptied:  make(chan struct{}),
-		sampler:  sampler.New(cfg.Model.Config().Vocab),
-		stats:    counters{refusals: make(map[protocol.Code]uint64)},
+		cfg:       cfg,
+		wake:      make(chan struct{}, 1),
+		pageBytes: cfg.Model.PageBytes(),
+		sessions:  make(map[protocol.SessionID]*Session),
+		tenants:   make(map[string]*tenant),
+		emptied:   make(chan struct{}),
+		sampler:   sampler.New(cfg.Model.Config().Vocab),
+		stats:     counters{refusals: make(map[protocol.Code]uint64)},
 	}, nil
 }
 

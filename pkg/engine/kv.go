@@ -9,20 +9,20 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// kv is what has been computed for a session: its KV cache and, on the last shard, the tokens of its rows. It outlives
-// a route: a session of a higher epoch takes it over from the one it replaces.
+// kv is what has been computed for a session: its KV cache, the tokens of its rows and, on every shard but the last, their outputs. It
+// outlives a route: a session of a higher epoch takes it over from the one it replaces.
 type kv struct {
 	// Constant after construction. A session that differs in one of these cannot take the rows over.
 	kind  kvKind
-	limit uint32 // positions reserved
-	bytes int64  // reserved in the engine's budget
+	limit uint32 // positions there may be
 
 	// Owned by the step loop.
 	cache   *layers.Cache
-	history []protocol.TokenID // [rows], capacity limit; nil on every shard but the last
+	history []protocol.TokenID // [rows]; fewer where rows came from another node that does not know them
 	kept    *kept              // outputs; nil on the last shard. Invariant: as many rows as the cache has, or fewer
 
 	// Guarded by Engine.mu.
+	pages   []*page  // those that the cache has, and after them those it will be given
 	rows    uint32   // the owner's rows. The cache may hold more, which the step loop cuts off before it computes on
 	outputs uint32   // likewise of kept
 	owner   *Session // nil: freed, or about to be when it is no longer lent
@@ -54,9 +54,7 @@ func (k *kv) truncate(position uint32) error {
 	if err := k.cache.Truncate(int(position)); err != nil {
 		return err
 	}
-	if k.history != nil {
-		k.history = k.history[:position]
-	}
+	k.history = k.history[:min(len(k.history), int(position))]
 	if k.kept != nil {
 		k.kept.truncate(position)
 	}
@@ -78,10 +76,11 @@ func (k *kv) computed() {
 
 // release frees k. e.mu is held and no step uses k.
 func (e *Engine) release(k *kv) {
-	e.kvUsed -= k.bytes
+	for _, p := range k.pages {
+		e.unref(p)
+	}
 	if k.kept != nil {
 		e.keptUsed -= k.kept.bytes()
 	}
-	k.cache.Close()
-	k.cache, k.history, k.kept, k.owner = nil, nil, nil, nil
+	k.pages, k.cache, k.history, k.kept, k.owner = nil, nil, nil, nil, nil
 }

@@ -170,8 +170,10 @@ func (e *Engine) encode(p *pass, j *job) {
 	s, k, in := j.s, j.kv, j.in
 	j.out.setRows(s, in)
 	r := &j.out.result
-	if s.last() {
+	if len(k.history) == int(in.position) {
 		k.history = append(k.history, in.tokens...)
+	}
+	if s.last() {
 		e.appendLogits(j)
 	} else {
 		r.Hidden = protocol.AppendHidden(r.Hidden, j.forward.Hidden, s.out)

@@ -20,7 +20,7 @@ const (
 	testLayers  = 6
 	testVocab   = 50
 	testHidden  = 32
-	testContext = 64
+	testContext = 300
 
 	testPeer = "test-coordinator" // who opens sessions
 )

@@ -24,7 +24,6 @@ type Session struct {
 	rounds   []uint32       // layer boundaries, those within layers among them, at which they are rounded
 	sampling protocol.Sampling
 	deliver  func(protocol.Frame) error
-	kvBytes  int64
 	slots    chan struct{} // one token per input waiting; capacity Config.Queue
 	ready    chan *output  // finished outputs, in order; never full
 	done     chan struct{} // closed by end
@@ -37,6 +36,7 @@ type Session struct {
 	kv        *kv       // nil once ended or taken over
 	moving    *moving   // while rows are taken over from another node
 	tenant    *tenant
+	born      uint64    // rises with each session that is opened anew
 	active    time.Time // last input or finished output
 	wave      uint64    // the latest pass, if others decoded in it too; else 0
 	scheduled bool      // in Engine.runnable
