@@ -94,6 +94,7 @@ func (c *Config) setBudgets(model *layers.Config) {
 	c.Threads = max(1, c.Threads)
 	c.KV = cmp.Or(c.KV, protocol.F16)
 	c.KVBudget = cmp.Or(c.KVBudget, defaultKVBudget)
+	c.PrefixCache = cmp.Or(c.PrefixCache, c.KVBudget/2)
 	c.ReplayBudget = cmp.Or(c.ReplayBudget, min(c.KVBudget/4, replayMost))
 	c.MaxSessions = cmp.Or(c.MaxSessions, defaultMaxSessions)
 	c.MaxRows = cmp.Or(c.MaxRows, defaultMaxRows)

@@ -57,8 +57,9 @@ func (n *Node) Health() control.Health {
 	}
 	if s := n.current.Load(); s != nil {
 		h.Loaded = true
+		stats := s.engine.Stats()
 		h.Memory = control.Memory{
-			Weights: s.plan.Weights, KVBudget: s.plan.KV, KVUsed: int64(st.KVUsed), Replay: s.plan.Replay, ReplayUsed: s.engine.Stats().KeptUsed,
+			Weights: s.plan.Weights, KVBudget: s.plan.KV, KVUsed: stats.KVUsed, KVCached: stats.KVCached, Replay: s.plan.Replay, ReplayUsed: stats.KeptUsed + stats.KeptCached,
 			Activations: s.plan.Step, Buffers: s.plan.Buffers, Program: programBytes,
 		}
 	}

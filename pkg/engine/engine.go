@@ -40,6 +40,7 @@ type Engine struct {
 	waves    uint64 // counts passes
 	kvUsed   int64  // bytes of pages. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
 	opened   uint64 // counts sessions
+	prefixes prefixes
 	buffers  buffers
 	keptUsed int64 // bytes of outputs kept. Invariant: 0 ≤ keptUsed ≤ cfg.ReplayBudget
 	draining bool
@@ -58,6 +59,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg:       cfg,
 		wake:      make(chan struct{}, 1),
 		pageBytes: cfg.Model.PageBytes(),
+		prefixes:  newPrefixes(),
 		sessions:  make(map[protocol.SessionID]*Session),
 		tenants:   make(map[string]*tenant),
 		emptied:   make(chan struct{}),

@@ -84,10 +84,10 @@ func (s *Session) next(f *protocol.KVRows) (*kv, *protocol.Error) {
 			return nil, s.refuse(protocol.CodeOutOfOrder, "rows from %d on of layers %s: the next is row %d", f.Position, f.Layers, n)
 		}
 	}
-	if !s.engine.hold(k, int(f.Position+f.Rows)) {
+	if !s.engine.hold(k, int(f.Position), int(f.Position+f.Rows)) {
 		return nil, s.refuse(protocol.CodeBusy, "the node's KV memory is full: open the session at another node, or again later")
 	}
-	k.lent = true
+	k.lent, k.private = true, true
 	return k, nil
 }
 

@@ -15,6 +15,7 @@ type kv struct {
 	// Constant after construction. A session that differs in one of these cannot take the rows over.
 	kind  kvKind
 	limit uint32 // positions there may be
+	key   prefixKey
 
 	// Owned by the step loop.
 	cache   *layers.Cache
@@ -22,11 +23,14 @@ type kv struct {
 	kept    *kept              // outputs; nil on the last shard. Invariant: as many rows as the cache has, or fewer
 
 	// Guarded by Engine.mu.
-	pages   []*page  // those that the cache has, and after them those it will be given
-	rows    uint32   // the owner's rows. The cache may hold more, which the step loop cuts off before it computes on
-	outputs uint32   // likewise of kept
-	owner   *Session // nil: freed, or about to be when it is no longer lent
-	lent    bool     // to the step loop, for a pass or a task. See [Engine.giveBack]
+	pages     []*page  // those that the cache has, and after them those it will be given
+	published int      // of pages, from the first on: those that are remembered
+	at        *prefix  // the last of those, or a root; nil: none yet
+	private   bool     // no more of them will be: rows came another way
+	rows      uint32   // the owner's rows. The cache may hold more, which the step loop cuts off before it computes on
+	outputs   uint32   // likewise of kept
+	owner     *Session // nil: freed, or about to be when it is no longer lent
+	lent      bool     // to the step loop, for a pass or a task. See [Engine.giveBack]
 }
 
 // kvKind is what rows depend on beside the tokens: a session that differs in it cannot take them over.
@@ -74,13 +78,17 @@ func (k *kv) computed() {
 	}
 }
 
-// release frees k. e.mu is held and no step uses k.
+// release frees k, but for what is remembered of it. e.mu is held and no step uses k.
 func (e *Engine) release(k *kv) {
+	e.publish(k, true)
 	for _, p := range k.pages {
 		e.unref(p)
 	}
 	if k.kept != nil {
-		e.keptUsed -= k.kept.bytes()
+		for _, b := range k.kept.blocks {
+			e.have(b.block, -1, 0)
+		}
 	}
-	k.pages, k.cache, k.history, k.kept, k.owner = nil, nil, nil, nil, nil
+	k.pages, k.cache, k.history, k.kept, k.owner, k.at, k.private = nil, nil, nil, nil, nil, nil, true
+	e.trim()
 }

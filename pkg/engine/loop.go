@@ -55,6 +55,7 @@ func (e *Engine) stop() {
 		s.end(s.refuse(protocol.CodeDraining, "the node stops: choose another"))
 	}
 	e.dropTasks()
+	e.forgetAll()
 	e.mu.Unlock()
 	delivered := make(chan struct{})
 	go func() {
@@ -146,6 +147,7 @@ func (e *Engine) handOn(p *pass, j *job) {
 	s.active = e.cfg.Now()
 	if k.owner == s { // else it was closed, or another took the rows over, while the step ran
 		k.computed()
+		e.publish(k, false)
 	}
 	e.giveBack(k)
 	step := j.in.step
@@ -177,7 +179,7 @@ func (e *Engine) encode(p *pass, j *job) {
 		e.appendLogits(j)
 	} else {
 		r.Hidden = protocol.AppendHidden(r.Hidden, j.forward.Hidden, s.out)
-		k.kept.append(in.position, r.Hidden, e.reserveKept)
+		k.kept.append(in.position, r.Hidden, e.freshBlock)
 		if in.silent {
 			r.Hidden = r.Hidden[:0]
 		}
@@ -200,15 +202,4 @@ func (e *Engine) passOn(j *job) {
 	}
 	r.Digest = protocol.Digest(r)
 	r.Hops = append(r.Hops, protocol.HopTiming{Layers: s.layers})
-}
-
-// reserveKept takes memory for outputs from their budget.
-func (e *Engine) reserveKept(bytes int64) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if bytes > e.cfg.ReplayBudget-e.keptUsed {
-		return false
-	}
-	e.keptUsed += bytes
-	return true
 }

@@ -86,9 +86,10 @@ func (e *Engine) reserve(s *Session, from string, o *protocol.Open) (rows, outpu
 		if len(e.sessions) >= e.cfg.MaxSessions {
 			return 0, 0, 0, protocol.Errorf(protocol.CodeBusy, "all %d session slots are in use: choose another node or try later", e.cfg.MaxSessions)
 		}
-		if s.kv, err = e.newKV(s, o, len(e.sessions), 0); err != nil {
+		if s.kv, err = e.newKV(s, from, o, len(e.sessions), 0); err != nil {
 			return 0, 0, 0, err
 		}
+		rows, outputs = s.kv.rows, s.kv.outputs
 	} else {
 		if err = old.order.newer(s.epoch); err != nil {
 			return 0, 0, 0, err
@@ -96,15 +97,17 @@ func (e *Engine) reserve(s *Session, from string, o *protocol.Open) (rows, outpu
 		if kind := kindOf(o); old.kv.serves(&kind, o.Positions) {
 			s.kv, old.kv = old.kv, nil
 			s.kv.keep(o.Positions)
+			s.kv.private = s.kv.private || s.kv.key != prefixKeyOf(from, o)
 			rows, outputs = s.kv.rows, s.kv.outputs
 		} else {
 			var freed int64
 			if !old.kv.lent {
 				freed = int64(len(old.kv.pages)) * e.pageBytes
 			}
-			if s.kv, err = e.newKV(s, o, len(e.sessions)-1, freed); err != nil {
+			if s.kv, err = e.newKV(s, from, o, len(e.sessions)-1, freed); err != nil {
 				return 0, 0, 0, err
 			}
+			rows, outputs = s.kv.rows, s.kv.outputs
 		}
 		old.replaced = true
 		s.born = old.born
@@ -120,15 +123,19 @@ func (e *Engine) reserve(s *Session, from string, o *protocol.Open) (rows, outpu
 
 // newKV returns the KV memory that a session begins with, a page, if there is room for it and for a page more of each of the others that are
 // open: they would not get far otherwise. freed bytes are about to be returned by a session that s replaces. e.mu is held.
-func (e *Engine) newKV(s *Session, o *protocol.Open, others int, freed int64) (*kv, *protocol.Error) {
-	if need := 1 + others; !e.fits(need, freed) {
+func (e *Engine) newKV(s *Session, from string, o *protocol.Open, others int, freed int64) (*kv, *protocol.Error) {
+	need := 1 + others
+	for !e.fits(need, freed) && e.evict() {
+	}
+	if !e.fits(need, freed) {
 		return nil, protocol.Errorf(protocol.CodeBusy, "%d KiB of KV memory are needed to begin with, %d of %d KiB are free: choose another node or try later",
 			int64(need)*e.pageBytes/1024, (e.cfg.KVBudget-e.kvUsed+freed)/1024, e.cfg.KVBudget/1024)
 	}
-	k := &kv{kind: kindOf(o), limit: o.Positions, cache: e.cfg.Model.EmptyCache(int(o.Positions))}
+	k := &kv{kind: kindOf(o), limit: o.Positions, key: prefixKeyOf(from, o), cache: e.cfg.Model.EmptyCache(int(o.Positions))}
 	if !s.last() {
-		k.kept = newKept(e.cfg.Model.Config().Hidden*s.out.Size(), o.Positions)
+		k.kept = newKept(e.cfg.Model.Config().Hidden * s.out.Size())
 	}
+	e.find(k, o)
 	e.promise(k, 1)
 	return k, nil
 }

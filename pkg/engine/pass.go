@@ -124,7 +124,7 @@ func (e *Engine) take(p *pass) bool {
 			continue
 		}
 		in := s.queue[0]
-		if in.computes() && in.chunk() && s != chunk || !p.fits(s, in) || in.computes() && !e.hold(s.kv, int(in.position)+len(in.tokens)) {
+		if in.computes() && in.chunk() && s != chunk || !p.fits(s, in) || in.computes() && !e.hold(s.kv, int(in.position), int(in.position)+len(in.tokens)) {
 			if s.scheduled = !s.ended; s.scheduled {
 				left = append(left, s)
 			}

@@ -118,8 +118,8 @@ func (l *simLife) open(o *protocol.Open, deliver func(protocol.Frame)) (*simSess
 	if s.kv == nil {
 		s.kv = &simKV{kind: kind, limit: o.Positions, cache: toyCache{layers: hop.Layers}}
 		if !s.last {
-			s.kv.kept = newKept(toyHidden*s.out.Size(), o.Positions)
-			s.kv.kept.block = 1 + l.n.w.rng.IntN(s.kv.kept.block) // so that budgets of a few rows mean something
+			s.kv.kept = newKept(toyHidden * s.out.Size())
+			s.kv.kept.block = 1 + l.n.w.rng.IntN(int(o.Positions)) // so that budgets of a few rows mean something
 		}
 	}
 	s.kv.owner = s
@@ -139,7 +139,7 @@ func (l *simLife) end(s *simSession) {
 	if k := s.kv; k != nil {
 		s.kv, k.owner = nil, nil
 		if k.kept != nil {
-			l.kept -= k.kept.bytes()
+			l.kept -= int64(len(k.kept.blocks) * k.kept.block * k.kept.width)
 			k.kept = nil
 		}
 	}
@@ -270,12 +270,12 @@ func (l *simLife) compute(j *simJob, k *simKV) protocol.Frame {
 		}
 		return r
 	}
-	k.kept.append(in.position, r.Hidden, func(n int64) bool {
-		if l.kept+n > l.n.replay {
-			return false
+	k.kept.append(in.position, r.Hidden, func(n int, _ *block) *block {
+		if l.kept+int64(n) > l.n.replay {
+			return nil
 		}
-		l.kept += n
-		return true
+		l.kept += int64(n)
+		return &block{bytes: make([]byte, n), refs: 1}
 	})
 	if in.silent {
 		r.Hidden = r.Hidden[:0]

@@ -13,10 +13,12 @@ import (
 type Stats struct {
 	Sessions    int // open now
 	MaxSessions int
-	KVUsed      int64 // bytes reserved
+	KVUsed      int64 // bytes of pages that sessions have
 	KVMax       int64
+	KVCached    int64 // bytes of pages that are remembered and no session has: they go when memory is needed
 	Buffered    int64 // bytes of inputs that wait and of outputs on their way
-	KeptUsed    int64 // bytes of outputs kept
+	KeptUsed    int64 // bytes of outputs that sessions have kept
+	KeptCached  int64 // bytes of outputs that are remembered with pages, and no session has
 	Draining    bool
 
 	MeanStep   time.Duration // moving mean of a one-row step's processing; 0: none yet
@@ -63,7 +65,7 @@ func (e *Engine) Stats() Stats {
 	defer e.mu.Unlock()
 	return Stats{
 		Sessions: len(e.sessions), MaxSessions: e.cfg.MaxSessions,
-		KVUsed: e.kvUsed, KVMax: e.cfg.KVBudget, Buffered: e.buffers.used, KeptUsed: e.keptUsed, Draining: e.draining,
+		KVUsed: e.kvUsed - int64(e.prefixes.idle)*e.pageBytes, KVMax: e.cfg.KVBudget, KVCached: int64(e.prefixes.idle) * e.pageBytes, Buffered: e.buffers.used, KeptUsed: e.keptUsed - e.prefixes.outputs, KeptCached: e.prefixes.outputs, Draining: e.draining,
 		MeanStep: e.stats.meanStep, Passes: e.stats.passes, Steps: e.stats.steps, Rows: e.stats.rows,
 		Stale: e.stats.stale, Duplicates: e.stats.duplicates, Expired: e.stats.expired,
 		Refusals: maps.Clone(e.stats.refusals),
