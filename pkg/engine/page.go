@@ -3,6 +3,8 @@
 package engine
 
 import (
+	"slices"
+
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/pkg/layers"
@@ -52,6 +54,7 @@ func (e *Engine) hold(k *kv, begin, end int) bool {
 	for i := first; i < n; i++ {
 		e.own(k, i)
 	}
+	k.history = slices.Grow(k.history, max(0, n*layers.PageRows-len(k.history))) // decode allocates by the page
 	return true
 }
 

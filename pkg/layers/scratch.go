@@ -116,7 +116,9 @@ func (m *Model) begin() {
 const scoreStep = 4096
 
 // scorePositions is for how many positions there is room when rows before end are computed.
-func scorePositions(end, positions int) int { return min((end+scoreStep-1)/scoreStep*scoreStep, positions) }
+func scorePositions(end, positions int) int {
+	return min((end+scoreStep-1)/scoreStep*scoreStep, positions)
+}
 
 // actColumns is the most columns that the activations of a product have.
 func actColumns(c *Config) int { return max(c.Hidden, c.FFN, c.Heads*c.HeadDim) }

@@ -147,7 +147,7 @@ func TestSpecificationListsLimits(t *testing.T) {
 	values := map[string]int{
 		"MaxFrame": protocol.MaxFrame, "MaxTensor": protocol.MaxTensor, "MaxRows": protocol.MaxRows, "MaxPositions": protocol.MaxPositions,
 		"MaxPrefix": protocol.MaxPrefix,
-		"MaxVocab": protocol.MaxVocab, "MaxRoute": protocol.MaxRoute, "MaxLayers": protocol.MaxLayers, "MaxAddrs": protocol.MaxAddrs,
+		"MaxVocab":  protocol.MaxVocab, "MaxRoute": protocol.MaxRoute, "MaxLayers": protocol.MaxLayers, "MaxAddrs": protocol.MaxAddrs,
 		"MaxAddr": protocol.MaxAddr, "MaxPeer": protocol.MaxPeer, "MaxRequestID": protocol.MaxRequestID, "MaxMessage": protocol.MaxMessage,
 		"MaxName": protocol.MaxName, "MaxNumerics": protocol.MaxNumerics, "MaxSwarm": protocol.MaxSwarm, "MaxChunk": protocol.MaxChunk,
 		"MaxManifest": protocol.MaxManifest, "MaxLinks": protocol.MaxLinks, "MaxBurst": protocol.MaxBurst, "MaxBurstPart": protocol.MaxBurstPart,
