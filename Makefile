@@ -11,10 +11,11 @@ GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.
 
 FUZZTIME ?= 5s
 SOAK     ?= 10m
+BENCH_MODEL ?= $(BIN)/bench-1.5b-q4_0.gguf
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test placement race lint fuzz-smoke vet-cross bench demo e2e simulate soak weak-networks chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test placement race lint fuzz-smoke vet-cross bench bench-serve demo e2e simulate soak weak-networks chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,10 @@ fuzz-smoke: ## every fuzz target for FUZZTIME (5s)
 bench: ## Go benchmarks: products in GB/s and GOP/s beside this machine's stream read and integer peak, loading, draws, frames, hops, pauses, answers
 	$(GO) test -run '^$$' -bench . ./internal/kernel ./pkg/layers ./pkg/sampler ./pkg/protocol ./pkg/engine ./pkg/p2p ./internal/node
 
+bench-serve: build ## eight streams beside one, and a prompt of 512 tokens that comes again, through four nodes: BENCH_MODEL, or 1.5 billion parameters in Q4_0
+	@[ -f $(BENCH_MODEL) ] || $(BIN)/coordinator model synth $(BENCH_MODEL) --shape 1.5b --type q4_0
+	SHARDNODE_BENCH_MODEL=$(abspath $(BENCH_MODEL)) $(GO) test -run '^$$' -bench BenchmarkServe -benchtime 5x -timeout 1h ./internal/api
+
 demo: build ## four nodes and a coordinator as plain processes on this machine
 	@scripts/demo.sh
 
@@ -69,9 +74,10 @@ placement: ## plans against every plan of 10,000 small instances of each objecti
 simulate: ## 200 schedules of real nodes and real QUIC on a simulated network where everything goes wrong (test has 30 of them)
 	SHARDNODE_SIM_SCHEDULES=200 $(GO) test -count=1 -timeout 30m -run TestChaos ./internal/client
 
-soak: ## 100,000 schedules of state machines, 1,000 of real nodes; then full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
+soak: ## 100,000 schedules of state machines, 1,000 of real nodes; 1,000 streams opened and dropped; then full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
 	SHARDNODE_SIM_SCHEDULES=100000 $(GO) test -count=1 -v -timeout 1h -run TestSimulation ./pkg/engine
 	SHARDNODE_SIM_SCHEDULES=1000 $(GO) test -count=1 -v -timeout 2h -run TestChaos ./internal/client
+	SHARDNODE_STREAMS=1000 $(GO) test -count=1 -v -timeout 1h -run TestStreamsDropped ./internal/api
 	SHARDNODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run TestNoLossUnderLoad ./test/e2e
 
 weak-networks: ## the table of docs/placement.md: plans on simulated networks with jitter and loss

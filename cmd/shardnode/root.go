@@ -47,6 +47,7 @@ type options struct {
 	kvBudget     cmdline.ByteSize
 	buffers      cmdline.ByteSize
 	replay       cmdline.ByteSize // below 0: not given
+	prefix       cmdline.ByteSize // below 0: not given
 	memory       cmdline.ByteSize
 	admins       []string
 	dataDir      string
@@ -56,7 +57,7 @@ type options struct {
 }
 
 func newRoot() *cobra.Command {
-	o := &options{kvBudget: 1 << 30, replay: -1}
+	o := &options{kvBudget: 1 << 30, replay: -1, prefix: -1}
 	cmd := &cobra.Command{
 		Use:     "shardnode [--layers FIRST-LAST]",
 		Short:   "Serve a range of a model's layers to a swarm",
@@ -92,6 +93,8 @@ func newRoot() *cobra.Command {
 	f.Var(&o.buffers, "buffer-budget", "memory for what is received, waits and is to be sent (default: what --max-sessions need)")
 	f.Var(&o.replay, "replay-budget", "memory for hidden states kept to heal routes with; 0 keeps none, and healing computes more")
 	f.Lookup("replay-budget").DefValue = "a quarter of --kv-budget, 256MiB at the most"
+	f.Var(&o.prefix, "prefix-cache", "part of --kv-budget that may stay with prompts of sessions that have ended, for those that begin alike; 0 keeps none")
+	f.Lookup("prefix-cache").DefValue = "a half of --kv-budget"
 	f.Var(&o.memory, "memory", "memory the node may take in all; a range that does not fit is refused (default: what is available)")
 	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
 	f.BoolVar(&o.packCache, "pack-cache", false, "keep the weights in the data directory as this processor wants them: a faster start for as much disk as the range takes")

@@ -150,6 +150,12 @@ func (o *options) nodeConfig() (node.Config, error) {
 	case o.replay > 0:
 		cfg.ReplayBudget = int64(o.replay)
 	}
+	switch {
+	case o.prefix == 0:
+		cfg.PrefixCache = -1
+	case o.prefix > 0:
+		cfg.PrefixCache = int64(o.prefix)
+	}
 	var err error
 	if o.layers != "" {
 		if cfg.Layers, err = protocol.ParseLayerRange(o.layers); err != nil {

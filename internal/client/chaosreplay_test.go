@@ -42,9 +42,9 @@ const (
 	replayEvery = 3 // outputs
 )
 
-func (r replayer) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
+func (r replayer) OpenSession(from string, o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
 	outputs := 0
-	return r.Node.OpenSession(o, func(f protocol.Frame) error {
+	return r.Node.OpenSession(from, o, func(f protocol.Frame) error {
 		if outputs++; outputs%replayEvery == 1 && r.past.on.Load() {
 			if old := r.past.repeat(o.Session, o.Epoch); old != nil {
 				if err := deliver(old); err != nil {

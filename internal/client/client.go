@@ -47,6 +47,8 @@ type Client struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the finder has ended
 
+	fetching chan struct{} // capacity 1: held by who fetches a model
+
 	settled atomic.Bool // the first route was looked for patiently
 
 	mu      sync.Mutex        // guards all following fields
@@ -77,7 +79,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, errors.Join(err, host.Close())
 	}
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &Client{cfg: cfg, host: host, finder: finder, cancel: cancel, done: make(chan struct{}), models: map[string]*Model{}}
+	c := &Client{cfg: cfg, host: host, finder: finder, cancel: cancel, done: make(chan struct{}), models: map[string]*Model{}, fetching: make(chan struct{}, 1)}
 	go func() {
 		defer close(c.done)
 		if err := finder.Run(runCtx); err != nil && runCtx.Err() == nil {

@@ -30,10 +30,23 @@ type Model struct {
 
 // Model returns the target's model, from memory, from the cache on disk, or from a node of the route. Whoever gave it, it hashes to the model's ID.
 func (c *Client) Model(ctx context.Context, t *Target) (*Model, error) {
-	c.mu.Lock()
-	m := c.models[t.Model.String()]
-	c.mu.Unlock()
+	known := func() *Model {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.models[t.Model.String()]
+	}
+	m := known()
 	if m != nil {
+		return m, nil
+	}
+	// A crowd that comes at once asks the nodes once.
+	select {
+	case c.fetching <- struct{}{}:
+		defer func() { <-c.fetching }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if m = known(); m != nil {
 		return m, nil
 	}
 	manifest, err := c.manifest(ctx, t.Model, t.Hops)

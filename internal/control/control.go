@@ -44,11 +44,12 @@ type Health struct {
 	Draining   bool     `json:"draining"`
 }
 
-// Memory is what a daemon holds at the most, in bytes, and how much of the KV caches is in use.
+// Memory is what a daemon holds at the most, in bytes, and how much of the KV caches' memory is in use.
 type Memory struct {
 	Weights     int64 `json:"weights_bytes"`
 	KVBudget    int64 `json:"kv_budget_bytes"`
 	KVUsed      int64 `json:"kv_used_bytes"`
+	KVCached    int64 `json:"kv_cached_bytes"` // of prompts that no session uses
 	Replay      int64 `json:"replay_budget_bytes"`
 	ReplayUsed  int64 `json:"replay_used_bytes"`
 	Activations int64 `json:"activation_bytes"`

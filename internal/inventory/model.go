@@ -146,7 +146,7 @@ type tensor struct {
 func weigh(cfg *layers.Config, tensors []tensor) (solver.Model, error) {
 	m := solver.Model{Layers: make([]solver.Layer, cfg.NLayers), Hidden: 4 * int64(cfg.Hidden)}
 	for i := range m.Layers {
-		m.Layers[i].KV = layers.PlanKV(cfg, protocol.LayerRange{From: i, To: i + 1}, protocol.F16, kvPositions) / kvPositions
+		m.Layers[i].KV = layers.PlanKV(cfg, protocol.LayerRange{From: i, To: i + 1}, protocol.F16, layers.PageRows) / layers.PageRows
 	}
 	own := false
 	for _, t := range tensors {
@@ -177,8 +177,6 @@ func weigh(cfg *layers.Config, tensors []tensor) (solver.Model, error) {
 }
 
 const (
-	// kvPositions is how many positions are looked at to know what one takes: caches are laid out in tiles.
-	kvPositions = 64
 	// maxTensors bounds a layer's bytes: far above any model's, and no sum of as many layers as there may be overflows.
 	maxTensors = 1 << 48
 )

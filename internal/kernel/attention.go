@@ -179,11 +179,12 @@ func mixTile(out, e, values []float32) {
 
 // keys returns dims dimensions from d on of the tile of positions that begins with first, [dims][16].
 func (h *KVHead) keys(buf *[kvSlab * kvTile]float32, first, d, dims int) []float32 {
-	at, n := first*h.headDim+d*kvTile, dims*kvTile
-	if h.k16 == nil {
-		return h.k32[at:][:n]
+	page, at := h.keyAt(first)
+	at, n := at+d*kvTile, dims*kvTile
+	if !h.narrow() {
+		return h.f32(page, at, n)
 	}
-	for i, x := range h.k16[at:][:n] {
+	for i, x := range h.f16(page, at, n) {
 		buf[i] = quant.F16ToF32(x)
 	}
 	return buf[:n]
@@ -192,13 +193,13 @@ func (h *KVHead) keys(buf *[kvSlab * kvTile]float32, first, d, dims int) []float
 // values writes dims dimensions from d on of n positions, [n][kvSlab].
 func (h *KVHead) values(buf *[kvTile * kvSlab]float32, first, n, d, dims int) {
 	for j := range n {
-		at := (first+j)*h.headDim + d
-		if h.v16 == nil {
-			copy(buf[j*kvSlab:][:kvSlab], h.v32[at:][:dims])
+		page, at := h.valueAt(first + j)
+		row := buf[j*kvSlab:][:kvSlab]
+		if !h.narrow() {
+			copy(row, h.f32(page, at+d, dims))
 			continue
 		}
-		row := buf[j*kvSlab:][:kvSlab]
-		for i, x := range h.v16[at:][:dims] {
+		for i, x := range h.f16(page, at+d, dims) {
 			row[i] = quant.F16ToF32(x)
 		}
 	}

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -27,6 +28,19 @@ func attendAs(h *KVHead, q []float32, rows, heads, pos, window int, limit float3
 	return dst
 }
 
+// NewKVHead returns a head with pages of its own for positions 0 to positions-1.
+func NewKVHead(t quant.Type, positions, dim int) (*KVHead, error) {
+	shape := KVShape{Type: t, HeadDim: dim, Heads: 1}
+	if err := shape.Validate(); err != nil {
+		return nil, err
+	}
+	pages := NewKVPages(shape)
+	for range (positions + KVPage - 1) / KVPage {
+		pages.Add(make([]byte, shape.PageBytes()))
+	}
+	return pages.Head(0), nil
+}
+
 func newKVHead(tb rapid.TB, t quant.Type, positions, dim int) *KVHead {
 	tb.Helper()
 	h, err := NewKVHead(t, positions, dim)
@@ -44,7 +58,7 @@ func TestAttentionEqualsReference(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 				dim := rapid.SampledFrom([]int{1, 2, 6, 16, 61, 64, 70, 128}).Draw(t, "dim")
-				end := rapid.IntRange(1, 50).Draw(t, "positions")
+				end := rapid.OneOf(rapid.IntRange(1, 50), rapid.IntRange(KVPage-3, 2*KVPage+20)).Draw(t, "positions")
 				rows := rapid.IntRange(1, min(end, 6)).Draw(t, "rows")
 				heads := rapid.IntRange(1, 3).Draw(t, "heads")
 				h := newKVHead(t, typ, end+rapid.IntRange(0, 20).Draw(t, "room"), dim)
@@ -57,7 +71,7 @@ func TestAttentionEqualsReference(t *testing.T) {
 					h.Put(pos, k[pos], v[pos])
 				}
 				q := randomFloats(rng, rows*heads*dim, 1)
-				window := rapid.IntRange(0, 40).Draw(t, "window")
+				window := rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(0, KVPage+40)).Draw(t, "window")
 				limit := rapid.SampledFrom([]float32{0, 2, 50}).Draw(t, "limit")
 				var sinks []float32
 				if rapid.Bool().Draw(t, "sinks") {
@@ -82,7 +96,7 @@ func TestAttentionEqualsReference(t *testing.T) {
 // on the room of the cache.
 func TestAttentionChunks(t *testing.T) {
 	t.Parallel()
-	const dim, heads, end = 64, 2, 70
+	const dim, heads, end = 64, 2, KVPage + 70
 	rng := rand.New(rand.NewPCG(12, 12))
 	k, v, q := randomFloats(rng, end*dim, 1), randomFloats(rng, end*dim, 1), randomFloats(rng, end*heads*dim, 1)
 	one := newKVHead(t, quant.F16, end, dim)
@@ -91,7 +105,7 @@ func TestAttentionChunks(t *testing.T) {
 		one.Put(pos, k[pos*dim:], v[pos*dim:])
 		want = append(want, attend(one, q[pos*heads*dim:(pos+1)*heads*dim], 1, heads, pos)...)
 	}
-	for _, chunk := range []int{1, 2, 3, 7, 16, 17, 64, end} {
+	for _, chunk := range []int{1, 3, 7, 16, 17, 64, KVPage, end} {
 		h := newKVHead(t, quant.F16, 2*end, dim)
 		for pos := range 2 * end { // stale values of a session that was rolled back
 			h.Put(pos, randomFloats(rng, dim, 1e30), randomFloats(rng, dim, 1e30))
@@ -135,31 +149,58 @@ func TestAttentionInPlace(t *testing.T) {
 	}
 }
 
-func TestKVHeadBytes(t *testing.T) {
+// Heads lie side by side in their pages, and fill them: what one stores shows in no other.
+func TestKVPages(t *testing.T) {
 	t.Parallel()
-	for _, typ := range []quant.Type{quant.F16, quant.F32} {
-		for _, n := range []int{0, 1, 16, 17} {
-			var mem Memory
-			defer mem.Close()
-			if err := mem.Reserve(KVHeadBytes(typ, n, 10)); err != nil {
-				t.Fatal(err)
+	for _, shape := range []KVShape{{quant.F16, 10, 3}, {quant.F32, 7, 2}} {
+		var mem Memory
+		defer mem.Close()
+		pages := NewKVPages(shape)
+		var heads []*KVHead
+		for i := range shape.Heads {
+			heads = append(heads, pages.Head(i))
+		}
+		var rows [][]byte
+		rng := rand.New(rand.NewPCG(4, 4))
+		for pos := range KVPage + 1 {
+			if pos%KVPage == 0 {
+				page, err := mem.NewKVPage(&shape)
+				if err != nil {
+					t.Fatal(err)
+				}
+				pages.Add(page)
 			}
-			h, err := mem.NewKVHead(typ, n, 10)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(mem.free) != 0 || len(mem.chunks) > 1 {
-				t.Errorf("%v, %d positions: %d chunks, %d of %d bytes left over", typ, n, len(mem.chunks), len(mem.free), KVHeadBytes(typ, n, 10))
-			}
-			heap := newKVHead(t, typ, n, 10)
-			if len(h.k16) != len(heap.k16) || len(h.v16) != len(heap.v16) || len(h.k32) != len(heap.k32) || len(h.v32) != len(heap.v32) {
-				t.Errorf("%v, %d positions: other lengths than in the heap", typ, n)
+			for _, h := range heads {
+				h.Put(pos, randomFloats(rng, shape.HeadDim, 1), randomFloats(rng, shape.HeadDim, 1))
+				rows = append(rows, h.AppendRow(nil, pos))
 			}
 		}
+		zeros := 0
+		for _, b := range pages.pages[0] {
+			if b == 0 {
+				zeros++
+			}
+		}
+		if zeros > len(pages.pages[0])/20 {
+			t.Errorf("%+v: %d of %d bytes of a full page were never written", shape, zeros, len(pages.pages[0]))
+		}
+		// A copy in the first page's place is as good.
+		other := make([]byte, shape.PageBytes())
+		copy(other, pages.pages[0])
+		clear(pages.pages[0])
+		pages.Set(0, other)
+		for i, want := range rows {
+			if got := heads[i%shape.Heads].AppendRow(nil, i/shape.Heads); !bytes.Equal(got, want) {
+				t.Fatalf("%+v: head %d, position %d: % x, want % x", shape, i%shape.Heads, i/shape.Heads, got, want)
+			}
+		}
+		if pages.Cut(1); pages.Len() != 1 {
+			t.Errorf("%d pages left, want 1", pages.Len())
+		}
 	}
-	for _, typ := range []quant.Type{quant.BF16, quant.Q8_0} {
-		if _, err := NewKVHead(typ, 1, 1); err == nil {
-			t.Errorf("a KV cache of %v: no error", typ)
+	for _, bad := range []KVShape{{quant.BF16, 1, 1}, {quant.Q8_0, 1, 1}, {quant.F16, 0, 1}, {quant.F16, 1, 0}} {
+		if bad.Validate() == nil {
+			t.Errorf("%+v: no error", bad)
 		}
 	}
 }

@@ -115,7 +115,7 @@ func BenchmarkLongContext(b *testing.B) {
 	q := randomFloats(rng, heads*dim, 1)
 	a := Attention{Dst: make([]float32, len(q)), Q: q, Stride: heads * dim, Rows: 1, Heads: heads, Pos: n - 1, Scale: 0.088, Scores: make([]float32, ScoresLen(1, heads, n))}
 	eachPath(b, func(b *testing.B) {
-		b.SetBytes(kvHeads * KVHeadBytes(quant.F16, n, dim))
+		b.SetBytes(kvHeads * n * dim * 4)
 		for b.Loop() {
 			for _, h := range all {
 				h.Attend(&a)

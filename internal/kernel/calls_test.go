@@ -191,7 +191,7 @@ func callsOf(tb testing.TB, which path) *calls {
 		SoftCap(z, 30)
 	}
 	for _, typ := range []quant.Type{quant.F16, quant.F32} {
-		for _, shape := range []struct{ positions, dim, turns int }{{span * 2, 256, turns}, {context, 64, 2}} {
+		for _, shape := range []struct{ positions, dim, turns int }{{KVPage * 2, 256, turns}, {context, 64, 2}} {
 			const heads = 7 // four, two and one at a time
 			c.work = fmt.Sprintf("heads of %d behind %d positions", shape.dim, shape.positions)
 			h := newKVHead(tb, typ, shape.positions, shape.dim)

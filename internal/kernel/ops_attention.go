@@ -2,8 +2,6 @@
 
 package kernel
 
-import "unsafe"
-
 // kvOps are the routines of attention over keys and values of a type. dims of put and mix is a multiple of vectorLanes.
 type kvOps struct {
 	put func(k, v *byte, key, value *float32, dims int)
@@ -17,13 +15,12 @@ type kvOps struct {
 	mix1    func(d, e *float32, v *byte, n, dims int)
 }
 
-// span is the number of positions whose keys or values are used for all rows and heads at a time: they fit into the first cache, and are
-// enough for the routines to work on as many tiles at a time as they can.
-const span = 8 * kvTile
+// pageEnd returns the first position behind the page of pos: keys and values are used page by page for all rows and heads.
+func pageEnd(pos int) int { return (pos/KVPage + 1) * KVPage }
 
 // kv returns the routines for the head's type.
 func (o *ops) kv(h *KVHead) *kvOps {
-	if h.k16 == nil {
+	if !h.narrow() {
 		return &o.kv32
 	}
 	return &o.kv16
@@ -43,7 +40,7 @@ func (o *ops) putRow(h *KVHead, pos int, k, v []float32) int {
 // attend is KVHead.Attend for head dimensions that are a multiple of vectorLanes.
 func (o *ops) attend(h *KVHead, a *Attention) {
 	kv, stride, units := o.kv(h), a.stride(), a.Rows*a.Heads
-	for first := a.base(); first < a.Pos+a.Rows; first += span {
+	for first := a.base(); first < a.Pos+a.Rows; first = pageEnd(first) {
 		for u := max(0, first-a.Pos) * a.Heads; u < units; {
 			u += kv.scoreUnits(h, a, first, u)
 		}
@@ -54,7 +51,7 @@ func (o *ops) attend(h *KVHead, a *Attention) {
 		a.Scores[units*stride+u] = o.softmaxRow(s, n, scale)
 		clear(h.out(a, u)) // the queries are not needed any more
 	}
-	for first := a.from; first < a.Pos+a.Rows; first += span {
+	for first := a.from; first < a.Pos+a.Rows; first = pageEnd(first) {
 		for u := max(0, first-a.Pos) * a.Heads; u < units; {
 			u += kv.mixUnits(h, a, first, u)
 		}
@@ -64,12 +61,12 @@ func (o *ops) attend(h *KVHead, a *Attention) {
 	}
 }
 
-// scoreUnits computes the scores of span positions for four, two or one units from u on, and returns how many. Those of positions that a unit
+// scoreUnits computes the scores of the positions from first to its page's end for four, two or one units from u on, and returns how many. Those of positions that a unit
 // does not see mean nothing.
 //
 //go:noinline
 func (kv *kvOps) scoreUnits(h *KVHead, a *Attention, first, u int) int {
-	stride, n := a.stride(), min(span, tiled(a.Pos+a.Rows)-first)
+	stride, n := a.stride(), min(pageEnd(first), tiled(a.Pos+a.Rows))-first
 	k := h.keyTiles(first, n)
 	score := func(u int) *float32 { return &a.Scores[u*stride+first:][:n][0] }
 	query := func(u int) *float32 { return &a.Q[u/a.Heads*a.Stride+u%a.Heads*h.headDim:][:h.headDim][0] }
@@ -86,12 +83,12 @@ func (kv *kvOps) scoreUnits(h *KVHead, a *Attention, first, u int) int {
 	}
 }
 
-// mixUnits adds the values of span positions to four, two or one units from u on, and returns how many.
+// mixUnits adds the values of the positions from first to its page's end to four, two or one units from u on, and returns how many.
 //
 //go:noinline
 func (kv *kvOps) mixUnits(h *KVHead, a *Attention, first, u int) int {
 	stride := a.stride()
-	seen := func(u int) int { return min(span, a.Pos+u/a.Heads+1-first) }
+	seen := func(u int) int { return min(pageEnd(first), a.Pos+u/a.Heads+1) - first }
 	score := func(u int) *float32 { return &a.Scores[u*stride+first:][:seen(u)][0] }
 	out := func(u int) *float32 { return &h.out(a, u)[0] }
 	n, v := seen(u), h.valuesAt(first, seen(u)) // units further on see at least as many
@@ -114,24 +111,19 @@ func (kv *kvOps) mixUnits(h *KVHead, a *Attention, first, u int) int {
 	return together
 }
 
-// keyTiles, key and valuesAt return where the keys of n positions, in whole tiles, the key of one, whose elements lie a tile apart, and the
-// values of n positions begin, whatever their type is.
+// keyTiles, key and valuesAt return where the keys of n positions of one page, in whole tiles, the key of one, whose elements lie a tile
+// apart, and the values of n positions of one page begin, whatever their type is.
 func (h *KVHead) keyTiles(first, n int) *byte {
-	return h.at(h.k16, h.k32, first*h.headDim, n*h.headDim)
+	page, i := h.keyAt(first)
+	return &h.bytes(page, i, n*h.headDim)[0]
 }
 
 func (h *KVHead) key(pos int) *byte {
-	return h.at(h.k16, h.k32, h.keyAt(pos), (h.headDim-1)*kvTile+1)
+	page, i := h.keyAt(pos)
+	return &h.bytes(page, i, (h.headDim-1)*kvTile+1)[0]
 }
 
 func (h *KVHead) valuesAt(first, n int) *byte {
-	return h.at(h.v16, h.v32, first*h.headDim, n*h.headDim)
-}
-
-// at returns where n numbers begin.
-func (h *KVHead) at(x16 []uint16, x32 []float32, first, n int) *byte {
-	if h.k16 == nil {
-		return (*byte)(unsafe.Pointer(&x32[first:][:n][0]))
-	}
-	return (*byte)(unsafe.Pointer(&x16[first:][:n][0]))
+	page, i := h.valueAt(first)
+	return &h.bytes(page, i, n*h.headDim)[0]
 }

@@ -197,7 +197,7 @@ func keepBusy(tb testing.TB, n *Node, rows int) {
 	id := protocol.SessionID{1}
 	var first sync.Once
 	busy := make(chan struct{})
-	s, _, err := n.Engine().Open(&protocol.Open{
+	s, _, err := n.Engine().Open("test", &protocol.Open{
 		Session: id, Model: n.modelID, Numerics: n.current.Load().model.Numerics(protocol.F32), Wire: protocol.F32, Positions: uint32(cfg.Context),
 		Route: []protocol.Hop{{Peer: n.host.ID().String(), Layers: n.cfg.Layers}},
 	}, func(protocol.Frame) error {

@@ -39,6 +39,7 @@ type Config struct {
 	Idle         time.Duration // 0: 10 minutes
 	DrainTime    time.Duration // how long sessions may stay when the node is to leave; 0: not at all
 
+	PrefixCache  int64 // bytes of KVBudget that may stay with prompts of sessions that have ended, for those that begin alike; 0: a half of it; negative: none
 	ReplayBudget int64 // bytes of outputs kept to heal routes with; 0: a quarter of KVBudget, 256 MiB at the most; negative: none
 
 	// The swarm.

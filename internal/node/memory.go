@@ -94,6 +94,7 @@ func (c *Config) setBudgets(model *layers.Config) {
 	c.Threads = max(1, c.Threads)
 	c.KV = cmp.Or(c.KV, protocol.F16)
 	c.KVBudget = cmp.Or(c.KVBudget, defaultKVBudget)
+	c.PrefixCache = cmp.Or(c.PrefixCache, c.KVBudget/2)
 	c.ReplayBudget = cmp.Or(c.ReplayBudget, min(c.KVBudget/4, replayMost))
 	c.MaxSessions = cmp.Or(c.MaxSessions, defaultMaxSessions)
 	c.MaxRows = cmp.Or(c.MaxRows, defaultMaxRows)
@@ -121,7 +122,7 @@ func planMemory(cfg *Config, model *layers.Config) (*MemoryPlan, error) {
 		return nil, err
 	}
 	// No session has more positions than all of the budget holds.
-	positions := cfg.KVBudget/(layers.PlanKV(model, cfg.Layers, cfg.KV, kvSample)/kvSample+1) + kvSample
+	positions := cfg.KVBudget / layers.PlanKV(model, cfg.Layers, cfg.KV, 1) * layers.PageRows
 	p := &MemoryPlan{
 		Layers: cfg.Layers, Weights: weights, KV: cfg.KVBudget, Replay: max(0, cfg.ReplayBudget), Buffers: cfg.BufferBudget,
 		Step:      layers.PlanStep(model, cfg.Layers, cfg.Threads, cfg.MaxRows, int(min(positions, int64(model.Context)))),
@@ -129,6 +130,3 @@ func planMemory(cfg *Config, model *layers.Config) (*MemoryPlan, error) {
 	}
 	return p, nil
 }
-
-// kvSample is how many positions are looked at to know what one takes: caches are laid out in tiles.
-const kvSample = 64

@@ -57,8 +57,9 @@ func (n *Node) Health() control.Health {
 	}
 	if s := n.current.Load(); s != nil {
 		h.Loaded = true
+		stats := s.engine.Stats()
 		h.Memory = control.Memory{
-			Weights: s.plan.Weights, KVBudget: s.plan.KV, KVUsed: int64(st.KVUsed), Replay: s.plan.Replay, ReplayUsed: s.engine.Stats().KeptUsed,
+			Weights: s.plan.Weights, KVBudget: s.plan.KV, KVUsed: stats.KVUsed, KVCached: stats.KVCached, Replay: s.plan.Replay, ReplayUsed: stats.KeptUsed + stats.KeptCached,
 			Activations: s.plan.Step, Buffers: s.plan.Buffers, Program: programBytes,
 		}
 	}
@@ -81,12 +82,12 @@ type served struct{ n *Node }
 func (s served) Status() *protocol.Status { return s.n.Status() }
 func (s served) Manifest() []byte         { return s.n.cfg.Manifest.Bytes }
 
-func (s served) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
+func (s served) OpenSession(from string, o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
 	now := s.n.current.Load()
 	if now == nil {
 		return nil, nil, s.n.loading()
 	}
-	session, opened, err := now.engine.Open(o, deliver)
+	session, opened, err := now.engine.Open(from, o, deliver)
 	if err != nil {
 		return nil, nil, err
 	}

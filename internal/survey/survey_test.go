@@ -121,8 +121,8 @@ func (b boaster) Status() *protocol.Status {
 	return st
 }
 
-func (b boaster) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
-	return b.Node.OpenSession(o, func(f protocol.Frame) error {
+func (b boaster) OpenSession(from string, o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
+	return b.Node.OpenSession(from, o, func(f protocol.Frame) error {
 		if r, ok := f.(*protocol.IntermediateResult); ok && len(r.Hops) > 0 {
 			r.Hops[len(r.Hops)-1].Processing = 1000
 		}

@@ -47,7 +47,7 @@ func decoder(t *testing.T, nodes []node, rs []protocol.LayerRange, wire protocol
 		to := next
 		o := openFrame(nodes[i].model, id, wire, rs, i, testContext)
 		o.Request.Sampling = sampling
-		s, _, err := nodes[i].Open(o, func(f protocol.Frame) error {
+		s, _, err := nodes[i].Open(testPeer, o, func(f protocol.Frame) error {
 			r, ok := f.(*protocol.IntermediateResult)
 			switch {
 			case !ok:

@@ -34,7 +34,7 @@ func TestBufferBudget(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := start(t, m, func(c *engine.Config) { c.Queue, c.BufferBudget = 8, 3*rowsCost+1 })
 				hop := func(id byte, deliver func(protocol.Frame) error) *engine.Session {
-					s, _, err := e.Open(openFrame(m, id, protocol.F32, rs, 0, testContext), deliver)
+					s, _, err := e.Open(testPeer, openFrame(m, id, protocol.F32, rs, 0, testContext), deliver)
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -86,7 +86,8 @@ type chain struct {
 	epoch    protocol.Epoch
 	step     uint32
 	position uint32
-	rounds   []uint32 // of the session; nil: the boundaries of the route being opened, if its wire rounds
+	prefix   []protocol.TokenID // named when the session opens
+	rounds   []uint32           // of the session; nil: the boundaries of the route being opened, if its wire rounds
 }
 
 func openChain(t testing.TB, nodes []node, id byte, wire protocol.DType, rs []protocol.LayerRange, positions int, sampling protocol.Sampling) *chain {
@@ -119,11 +120,11 @@ func (c *chain) open(nodes []node, wire protocol.DType, rs []protocol.LayerRange
 			}
 		}
 		o := openFrame(nodes[i].model, c.id[0], wire, rs, i, positions)
-		o.Epoch, o.Request.Sampling = c.epoch, sampling
+		o.Epoch, o.Request.Sampling, o.Prefix = c.epoch, sampling, c.prefix
 		if c.rounds != nil {
 			o.Rounds = c.rounds
 		}
-		s, opened, err := nodes[i].Open(o, deliver)
+		s, opened, err := nodes[i].Open(testPeer, o, deliver)
 		if err != nil {
 			c.t.Fatalf("open hop %d: %v", i, err)
 		}

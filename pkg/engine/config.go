@@ -23,6 +23,7 @@ type Config struct {
 	KVBudget     int64         // bytes of KV cache reserved at once; 0: 1 GiB
 	BufferBudget int64         // bytes of inputs that wait and outputs on their way, of all sessions; 0: 256 MiB
 	ReplayBudget int64         // bytes of outputs kept for a replacement of the next hop, of all sessions; 0: 256 MiB, negative: none. Beyond it they are computed again when needed
+	PrefixCache  int64         // bytes of KVBudget that may stay with pages of sessions that have ended, for others that begin with the same tokens; 0: none
 	Idle         time.Duration // a session of which nothing is heard for so long is ended; 0: 10 minutes
 	Queue        int           // inputs a session may have waiting before Submit blocks; 0: 4. Each holds its rows' hidden states
 	MaxRows      int           // rows of one input; 0: 512; at most protocol.MaxRows
@@ -69,6 +70,7 @@ func (c *Config) validate() error {
 	check(c.ModelID == protocol.ModelID{}, "engine: no model ID: take the manifest's")
 	check(c.MaxSessions < 0, "engine: negative MaxSessions")
 	check(c.KVBudget < 0, "engine: negative KVBudget")
+	check(c.PrefixCache < 0, "engine: negative PrefixCache")
 	check(c.BufferBudget < 0, "engine: negative BufferBudget")
 	check(c.Idle < 0, "engine: negative Idle")
 	check(c.Queue < 0, "engine: negative Queue")

@@ -13,7 +13,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 	"github.com/shardnode/shardnode/pkg/sampler"
 )
@@ -24,20 +23,24 @@ type Engine struct {
 	cfg  Config
 	wake chan struct{} // capacity 1; a token means: look at runnable
 
+	pageBytes int64 // of a page
+
 	// Owned by Run.
 	sampler *sampler.Sampler
-	forward layers.Output // of the step under way
-	wanted  []uint32      // rows whose logits forward holds
 
 	deliverers sync.WaitGroup // one per session that has not ended
 
 	mu       sync.Mutex // guards everything below, and the fields of sessions that say so
 	sessions map[protocol.SessionID]*Session
-	runnable []*Session // round robin: a session joins at the end; see [Session.schedule]
+	runnable []*Session // in the order in which they joined; see [Session.schedule]
 	inputs   []*input   // free list, so that a step allocates nothing
 	tasks    []*task    // waiting for the step loop, in order
-	lent     *kv        // which the step loop is using, for a step or a task; nil: none. See [Engine.giveBack]
-	kvUsed   int64      // bytes reserved. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
+	tenants  map[string]*tenant
+	turns    uint64 // counts chunks of prompts
+	waves    uint64 // counts passes
+	kvUsed   int64  // bytes of pages. Invariant: 0 ≤ kvUsed ≤ cfg.KVBudget
+	opened   uint64 // counts sessions
+	prefixes prefixes
 	buffers  buffers
 	keptUsed int64 // bytes of outputs kept. Invariant: 0 ≤ keptUsed ≤ cfg.ReplayBudget
 	draining bool
@@ -53,12 +56,15 @@ func New(cfg Config) (*Engine, error) {
 	}
 	cfg.populate()
 	return &Engine{
-		cfg:      cfg,
-		wake:     make(chan struct{}, 1),
-		sessions: make(map[protocol.SessionID]*Session),
-		emptied:  make(chan struct{}),
-		sampler:  sampler.New(cfg.Model.Config().Vocab),
-		stats:    counters{refusals: make(map[protocol.Code]uint64)},
+		cfg:       cfg,
+		wake:      make(chan struct{}, 1),
+		pageBytes: cfg.Model.PageBytes(),
+		prefixes:  newPrefixes(),
+		sessions:  make(map[protocol.SessionID]*Session),
+		tenants:   make(map[string]*tenant),
+		emptied:   make(chan struct{}),
+		sampler:   sampler.New(cfg.Model.Config().Vocab),
+		stats:     counters{refusals: make(map[protocol.Code]uint64)},
 	}, nil
 }
 

@@ -45,7 +45,7 @@ func (e *Engine) read(f *protocol.Export, part *protocol.KVRows) *protocol.Error
 	n := min(f.End-part.Position, uint32(max(1, partBytes/size)), protocol.MaxRows)
 	part.Rows = n
 	part.KV = k.cache.AppendRows(part.KV[:0], f.Layers, int(part.Position), int(n))
-	if k.history != nil && f.Layers.To == k.kind.layers.To {
+	if f.Layers.To == e.cfg.Model.Config().NLayers {
 		part.Tokens = append(part.Tokens[:0], k.history[part.Position:part.Position+n]...)
 	}
 	e.mu.Lock()
@@ -66,7 +66,7 @@ func (e *Engine) exported(f *protocol.Export) (*kv, *protocol.Error) {
 		return nil, refusal
 	}
 	s.active = e.cfg.Now()
-	e.lent = s.kv
+	s.kv.lent = true
 	return s.kv, nil
 }
 

@@ -26,7 +26,7 @@ func FuzzSubmit(f *testing.F) {
 		e := start(t, m, func(c *engine.Config) { c.MaxRows = 8 })
 		out := make(chan protocol.Frame, 64)
 		open := openFrame(m, 1, protocol.F32, rs, 1, 32)
-		s, _, err := e.Open(open, func(f protocol.Frame) error {
+		s, _, err := e.Open(testPeer, open, func(f protocol.Frame) error {
 			out <- clone(f)
 			return nil
 		})

@@ -84,7 +84,10 @@ func (s *Session) next(f *protocol.KVRows) (*kv, *protocol.Error) {
 			return nil, s.refuse(protocol.CodeOutOfOrder, "rows from %d on of layers %s: the next is row %d", f.Position, f.Layers, n)
 		}
 	}
-	s.engine.lent = k
+	if !s.engine.hold(k, int(f.Position), int(f.Position+f.Rows)) {
+		return nil, s.refuse(protocol.CodeBusy, "the node's KV memory is full: open the session at another node, or again later")
+	}
+	k.lent, k.private = true, true
 	return k, nil
 }
 
@@ -147,7 +150,7 @@ func (s *Session) adopt() (uint32, error) {
 	if err := k.cache.Adopt(s.layers, int(rows)); err != nil {
 		return 0, s.refuse(protocol.CodeInternal, "%v", err)
 	}
-	if k.history != nil {
+	if s.last() {
 		k.history = append(k.history, m.tokens[:rows-k.rows]...)
 	}
 	e.cfg.Log.Info("session's rows taken over", zap.Stringer("session", s.id), zap.Stringer("layers", s.layers), zap.Uint32("from", k.rows), zap.Uint32("to", rows))

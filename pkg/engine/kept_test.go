@@ -15,10 +15,10 @@ func TestKept(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 2))
 	for range 500 {
 		width, limit := 1+r.IntN(9), 1+r.IntN(40)
-		k := newKept(width, uint32(limit))
+		k := newKept(width)
 		k.block = 1 + r.IntN(7)
 		budget := r.IntN(width * limit * 2)
-		used := int64(0)
+		used := 0
 		var want []byte // [rows][width]
 		for at := 0; at < limit; {
 			n := min(1+r.IntN(9), limit-at)
@@ -26,12 +26,12 @@ func TestKept(t *testing.T) {
 			for i := range rows {
 				rows[i] = byte(r.Uint32())
 			}
-			k.append(uint32(at), rows, func(bytes int64) bool {
-				if used+bytes > int64(budget) {
-					return false
+			k.append(uint32(at), rows, func(bytes int, _ *block) *block {
+				if used+bytes > budget {
+					return nil
 				}
 				used += bytes
-				return true
+				return &block{bytes: make([]byte, bytes), refs: 1}
 			})
 			if len(want) == at*width { // no gap so far
 				want = append(want, rows...)[:int(k.rows)*width]
@@ -47,8 +47,8 @@ func TestKept(t *testing.T) {
 				break
 			}
 		}
-		if int(k.rows)*width != len(want) || used != k.bytes() || used > int64(budget) {
-			t.Fatalf("%d rows of %d bytes kept in %d of %d bytes, want %d bytes", k.rows, width, k.bytes(), budget, len(want))
+		if int(k.rows)*width != len(want) || used != len(k.blocks)*k.block*width || used > budget {
+			t.Fatalf("%d rows of %d bytes kept in %d blocks of %d rows, want %d bytes", k.rows, width, len(k.blocks), k.block, len(want))
 		}
 		if len(want) == 0 {
 			continue
@@ -66,7 +66,7 @@ func BenchmarkKept(b *testing.B) {
 	for _, hidden := range []int{256, 2048, 4096} {
 		b.Run(fmt.Sprint(hidden), func(b *testing.B) {
 			const positions = 2048
-			k := newKept(4*hidden, positions)
+			k := newKept(4 * hidden)
 			row := make([]byte, 4*hidden)
 			at := uint32(0)
 			b.ReportAllocs()
@@ -75,7 +75,7 @@ func BenchmarkKept(b *testing.B) {
 					at = 0
 					k.truncate(0) // the next session: memory is there already
 				}
-				k.append(at, row, func(int64) bool { return true })
+				k.append(at, row, func(bytes int, _ *block) *block { return &block{bytes: make([]byte, bytes), refs: 1} })
 				at++
 			}
 		})

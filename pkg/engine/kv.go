@@ -9,23 +9,28 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// kv is what has been computed for a session: its KV cache and, on the last shard, the tokens of its rows. It outlives
-// a route: a session of a higher epoch takes it over from the one it replaces.
+// kv is what has been computed for a session: its KV cache, the tokens of its rows and, on every shard but the last, their outputs. It
+// outlives a route: a session of a higher epoch takes it over from the one it replaces.
 type kv struct {
 	// Constant after construction. A session that differs in one of these cannot take the rows over.
 	kind  kvKind
-	limit uint32 // positions reserved
-	bytes int64  // reserved in the engine's budget
+	limit uint32 // positions there may be
+	key   prefixKey
 
 	// Owned by the step loop.
 	cache   *layers.Cache
-	history []protocol.TokenID // [rows], capacity limit; nil on every shard but the last
+	history []protocol.TokenID // [rows]; fewer where rows came from another node that does not know them
 	kept    *kept              // outputs; nil on the last shard. Invariant: as many rows as the cache has, or fewer
 
 	// Guarded by Engine.mu.
-	rows    uint32   // the owner's rows. The cache may hold more, which the step loop cuts off before it computes on
-	outputs uint32   // likewise of kept
-	owner   *Session // nil: freed, or about to be when the step that uses it ends
+	pages     []*page  // those that the cache has, and after them those it will be given
+	published int      // of pages, from the first on: those that are remembered
+	at        *prefix  // the last of those, or a root; nil: none yet
+	private   bool     // no more of them will be: rows came another way
+	rows      uint32   // the owner's rows. The cache may hold more, which the step loop cuts off before it computes on
+	outputs   uint32   // likewise of kept
+	owner     *Session // nil: freed, or about to be when it is no longer lent
+	lent      bool     // to the step loop, for a pass or a task. See [Engine.giveBack]
 }
 
 // kvKind is what rows depend on beside the tokens: a session that differs in it cannot take them over.
@@ -53,9 +58,7 @@ func (k *kv) truncate(position uint32) error {
 	if err := k.cache.Truncate(int(position)); err != nil {
 		return err
 	}
-	if k.history != nil {
-		k.history = k.history[:position]
-	}
+	k.history = k.history[:min(len(k.history), int(position))]
 	if k.kept != nil {
 		k.kept.truncate(position)
 	}
@@ -75,12 +78,17 @@ func (k *kv) computed() {
 	}
 }
 
-// release frees k. e.mu is held and no step uses k.
+// release frees k, but for what is remembered of it. e.mu is held and no step uses k.
 func (e *Engine) release(k *kv) {
-	e.kvUsed -= k.bytes
-	if k.kept != nil {
-		e.keptUsed -= k.kept.bytes()
+	e.publish(k, true)
+	for _, p := range k.pages {
+		e.unref(p)
 	}
-	k.cache.Close()
-	k.cache, k.history, k.kept, k.owner = nil, nil, nil, nil
+	if k.kept != nil {
+		for _, b := range k.kept.blocks {
+			e.have(b.block, -1, 0)
+		}
+	}
+	k.pages, k.cache, k.history, k.kept, k.owner, k.at, k.private = nil, nil, nil, nil, nil, nil, true
+	e.trim()
 }

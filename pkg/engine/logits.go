@@ -9,22 +9,23 @@ import "github.com/shardnode/shardnode/pkg/protocol"
 func (e *Engine) appendLogits(j *job) {
 	s, in, r := j.s, j.in, &j.out.result
 	vocab := e.cfg.Model.Config().Vocab
-	rows := e.forward.Logits // [len(e.wanted)][vocab]
+	rows := j.forward.Logits // [len(j.wanted)][vocab]
 	r.LogitRows = protocol.AppendHidden(r.LogitRows, rows[:len(in.logits)*vocab], protocol.F32)
 	if !in.sample {
 		return
 	}
-	row := rows[(len(e.wanted)-1)*vocab:]
+	row := rows[(len(j.wanted)-1)*vocab:]
 	// The drawn token's position is the number of tokens before it.
 	r.Generated = append(r.Generated, e.sampler.Sample(row, j.kv.history, uint32(len(j.kv.history)), s.sampling))
 }
 
-// want lists the rows whose logits a step needs: those the coordinator asked for and, to draw from, the last.
-func (e *Engine) want(in *input) []uint32 {
-	e.wanted = append(e.wanted[:0], in.logits...)
+// want lists the rows whose logits a job needs: those the coordinator asked for and, to draw from, the last.
+func (j *job) want() []uint32 {
+	in := j.in
+	j.wanted = append(j.wanted[:0], in.logits...)
 	last := uint32(len(in.tokens) - 1)
-	if n := len(e.wanted); in.sample && (n == 0 || e.wanted[n-1] != last) {
-		e.wanted = append(e.wanted, last)
+	if n := len(j.wanted); in.sample && (n == 0 || j.wanted[n-1] != last) {
+		j.wanted = append(j.wanted, last)
 	}
-	return e.wanted
+	return j.wanted
 }

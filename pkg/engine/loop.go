@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,24 +13,14 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// job is one input of one session on its way through the model. The loop has one at a time today; rows of several
-// sessions in one pass are several jobs taken, computed and finished together.
-type job struct {
-	s   *Session
-	kv  *kv
-	in  *input
-	out *output
-
-	processing time.Duration
-	encode     time.Duration
-}
-
 // Run computes until ctx is done, then ends all sessions and returns nil. It may be called once.
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.stop()
 	idle := time.NewTicker(max(e.cfg.Idle/4, time.Millisecond))
 	defer idle.Stop()
-	var j job
+	wave := time.NewTimer(time.Hour)
+	defer wave.Stop()
+	var p pass
 	for ctx.Err() == nil {
 		select {
 		case <-idle.C:
@@ -37,9 +28,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		default:
 		}
 		ran := e.runTask()
-		if e.take(&j) {
-			err := e.compute(ctx, &j)
-			e.finish(&j, err)
+		e.gather(ctx, wave)
+		if e.take(&p) {
+			e.compute(ctx, &p)
+			e.finish(&p)
 			continue
 		}
 		if ran {
@@ -63,6 +55,7 @@ func (e *Engine) stop() {
 		s.end(s.refuse(protocol.CodeDraining, "the node stops: choose another"))
 	}
 	e.dropTasks()
+	e.forgetAll()
 	e.mu.Unlock()
 	delivered := make(chan struct{})
 	go func() {
@@ -78,36 +71,75 @@ func (e *Engine) stop() {
 	}
 }
 
-// take fills j with the next input of the session whose turn it is.
-func (e *Engine) take(j *job) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for len(e.runnable) > 0 {
-		s := e.runnable[0]
-		n := copy(e.runnable, e.runnable[1:])
-		e.runnable[n] = nil
-		e.runnable = e.runnable[:n]
-		s.scheduled = false
-		if s.ended || s.cut {
+// compute runs a pass: what each job asks for, short of its output. It holds no lock: kv, in and out are the loop's now.
+func (e *Engine) compute(ctx context.Context, p *pass) {
+	p.steps, p.whose = p.steps[:0], p.whose[:0]
+	for _, j := range p.jobs {
+		k := j.kv
+		// Rows beyond are those of a step that ran when its session was replaced, or what the truncate or resume forgets.
+		if k.cache.Len() > int(k.rows) {
+			if j.err = k.truncate(k.rows); j.err != nil {
+				continue
+			}
+		}
+		if !j.in.computes() {
 			continue
 		}
-		*j = job{s: s, kv: s.kv, in: s.queue[0], out: s.free[len(s.free)-1], encode: j.encode}
-		s.queue = s.queue[:copy(s.queue, s.queue[1:])]
-		s.free = s.free[:len(s.free)-1]
-		j.out.cost = j.in.cost
-		s.running = true
-		e.lent = j.kv
-		<-s.slots
-		if j.in.kind != inputRows {
-			j.kv.keep(j.in.keep)
-		}
-		return true
+		in := layers.Input{Layers: j.s.layers, Tokens: j.in.tokens, Hidden: j.in.hidden, Logits: j.want(), Round: j.s.rounds}
+		p.steps, p.whose = append(p.steps, layers.Step{Cache: k.cache, Input: in, Output: &j.forward}), append(p.whose, j)
 	}
-	return false
+	p.begun, p.processing = e.cfg.Now(), 0
+	for len(p.steps) > 0 {
+		err := e.cfg.Model.ForwardBatch(p.steps)
+		if err == nil {
+			p.processing = p.whose[0].forward.Processing
+			break
+		}
+		var bad *layers.StepError
+		if !errors.As(err, &bad) {
+			bad = &layers.StepError{Err: err}
+		}
+		p.drop(bad.Step, bad.Err)
+	}
+	if len(p.steps) == 0 {
+		return
+	}
+	if e.cfg.StepCost != nil {
+		cost := e.cfg.StepCost(p.rows)
+		e.cfg.Sleep(ctx, cost)
+		p.processing += cost
+	}
 }
 
-// finish hands a job's output on and lets its session run again.
-func (e *Engine) finish(j *job, err error) {
+// finish gives each job its output, hands it on and lets the session run again. The first output is on its way while the next is made.
+func (e *Engine) finish(p *pass) {
+	for _, j := range p.jobs {
+		if j.err == nil {
+			e.fill(p, j)
+		}
+		e.handOn(p, j)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.pass(p)
+}
+
+// fill makes a job's output.
+func (e *Engine) fill(p *pass, j *job) {
+	switch {
+	case j.in.kind == inputTruncate:
+		j.out.setTruncate(j.s, j.in)
+	case j.in.kind == inputResume:
+		j.out.setResume(j.s, j.in)
+	case j.in.pass:
+		e.passOn(j)
+	default:
+		e.encode(p, j)
+	}
+}
+
+// handOn delivers a job's output and lets its session run again.
+func (e *Engine) handOn(p *pass, j *job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s, k := j.s, j.kv
@@ -115,77 +147,39 @@ func (e *Engine) finish(j *job, err error) {
 	s.active = e.cfg.Now()
 	if k.owner == s { // else it was closed, or another took the rows over, while the step ran
 		k.computed()
+		e.publish(k, false)
 	}
 	e.giveBack(k)
-	if j.in.kind == inputRows && !j.in.pass && err == nil {
-		e.stats.step(len(j.in.tokens), j.processing)
-	}
+	step := j.in.step
+	e.putInput(j.in)
 	if s.ended {
-		e.putInput(j.in)
 		return
 	}
-	if err != nil {
-		e.cfg.Log.Error("step", zap.Stringer("session", s.id), zap.Uint32("step", j.in.step), zap.Error(err))
-		refusal := s.refuse(protocol.CodeInternal, "step %d: %v", j.in.step, err)
-		refusal.Step = j.in.step
-		e.putInput(j.in)
+	if j.err != nil {
+		e.cfg.Log.Error("step", zap.Stringer("session", s.id), zap.Uint32("step", step), zap.Error(j.err))
+		refusal := s.refuse(protocol.CodeInternal, "step %d: %v", step, j.err)
+		refusal.Step = step
 		s.end(refusal)
 		return
 	}
-	e.putInput(j.in)
 	s.ready <- j.out // never blocks: as many places as outputs
 	s.schedule()
 }
 
-// compute runs a job and fills its output. It holds no lock: kv, in and out are the loop's now.
-func (e *Engine) compute(ctx context.Context, j *job) error {
-	k, in := j.kv, j.in
-	// Rows beyond are those of a step that ran when its session was replaced, or what the truncate or resume forgets.
-	if k.cache.Len() > int(k.rows) {
-		if err := k.truncate(k.rows); err != nil {
-			return err
-		}
-	}
-	switch {
-	case in.kind == inputTruncate:
-		j.out.setTruncate(j.s, in)
-		return nil
-	case in.kind == inputResume:
-		j.out.setResume(j.s, in)
-		return nil
-	case in.pass:
-		e.passOn(j)
-		return nil
-	}
-	begin := e.cfg.Now()
-	err := e.cfg.Model.Forward(k.cache, layers.Input{
-		Layers: j.s.layers, Tokens: in.tokens, Hidden: in.hidden, Logits: e.want(in), Round: j.s.rounds,
-	}, &e.forward)
-	if err != nil {
-		return err
-	}
-	j.processing = e.forward.Processing
-	if e.cfg.StepCost != nil {
-		cost := e.cfg.StepCost(len(in.tokens))
-		e.cfg.Sleep(ctx, cost)
-		j.processing += cost
-	}
-	e.encode(j, max(begin.Sub(in.received)-in.decode, 0))
-	return nil
-}
-
 // encode turns the pass's result into the job's output frame.
-func (e *Engine) encode(j *job, queue time.Duration) {
-	begin, before := e.cfg.Now(), j.encode
+func (e *Engine) encode(p *pass, j *job) {
+	begin, before := e.cfg.Now(), p.encode
 	s, k, in := j.s, j.kv, j.in
 	j.out.setRows(s, in)
 	r := &j.out.result
-	if s.last() {
+	if len(k.history) == int(in.position) {
 		k.history = append(k.history, in.tokens...)
+	}
+	if s.last() {
 		e.appendLogits(j)
 	} else {
-		r.Hidden = protocol.AppendHidden(r.Hidden, e.forward.Hidden, s.out)
-		k.kept.append(in.position, r.Hidden, e.reserveKept)
+		r.Hidden = protocol.AppendHidden(r.Hidden, j.forward.Hidden, s.out)
+		k.kept.append(in.position, r.Hidden, e.freshBlock)
 		if in.silent {
 			r.Hidden = r.Hidden[:0]
 		}
@@ -193,9 +187,9 @@ func (e *Engine) encode(j *job, queue time.Duration) {
 	r.Digest = protocol.Digest(r)
 	r.Hops = append(r.Hops, protocol.HopTiming{
 		Layers: s.layers, Rows: uint32(len(in.tokens)),
-		Processing: uint64(j.processing), Queue: uint64(queue), Decode: uint64(in.decode), Encode: uint64(before),
+		Processing: uint64(p.processing), Queue: uint64(max(p.begun.Sub(in.received)-in.decode, 0)), Decode: uint64(in.decode), Encode: uint64(before),
 	})
-	j.encode = e.cfg.Now().Sub(begin)
+	p.encode = e.cfg.Now().Sub(begin)
 }
 
 // passOn sends rows that were computed before on: their outputs if the next hop lacks them, else only their tokens.
@@ -208,15 +202,4 @@ func (e *Engine) passOn(j *job) {
 	}
 	r.Digest = protocol.Digest(r)
 	r.Hops = append(r.Hops, protocol.HopTiming{Layers: s.layers})
-}
-
-// reserveKept takes memory for outputs from their budget.
-func (e *Engine) reserveKept(bytes int64) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if bytes > e.cfg.ReplayBudget-e.keptUsed {
-		return false
-	}
-	e.keptUsed += bytes
-	return true
 }

@@ -20,7 +20,9 @@ const (
 	testLayers  = 6
 	testVocab   = 50
 	testHidden  = 32
-	testContext = 64
+	testContext = 300
+
+	testPeer = "test-coordinator" // who opens sessions
 )
 
 // testFile is a model of random weights, some quantised and some not.

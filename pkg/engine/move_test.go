@@ -244,7 +244,7 @@ func TestImportRefusals(t *testing.T) {
 	c.prefill(new(generation), 6)
 	to := nodesFor(t, 1, rs[1:])[0]
 	o := openFrame(to.model, 1, protocol.F32, rs, 1, positions)
-	s, _, err := to.Open(o, discard)
+	s, _, err := to.Open(testPeer, o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestImportIsCutShort(t *testing.T) {
 	c.prefill(new(generation), 6)
 	to := nodesFor(t, 1, rs[1:])[0]
 	o := openFrame(to.model, 1, protocol.F32, rs, 1, positions)
-	first, _, err := to.Open(o, discard)
+	first, _, err := to.Open(testPeer, o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +324,7 @@ func TestImportIsCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Epoch = 1
-	second, opened, err := to.Open(o, discard)
+	second, opened, err := to.Open(testPeer, o, discard)
 	if err != nil || opened.CachedTo != 0 {
 		t.Fatalf("%+v, %v: want no rows", opened, err)
 	}
@@ -345,7 +345,7 @@ func TestDrain(t *testing.T) {
 		e.Drain()
 		e.Drain() // again is harmless
 		o := openFrame(m, 2, protocol.F32, ranges(), 0, testContext)
-		_, _, err := e.Open(o, discard)
+		_, _, err := e.Open(testPeer, o, discard)
 		wantCode(t, err, protocol.CodeDraining, "leaving")
 		if !e.Stats().Draining {
 			t.Error("the engine does not say that it drains")
@@ -354,7 +354,7 @@ func TestDrain(t *testing.T) {
 		go func() { drained <- e.Drained(t.Context()) }()
 		o = openFrame(m, 1, protocol.F32, ranges(), 0, testContext)
 		o.Epoch = 1
-		again, _, err := e.Open(o, discard)
+		again, _, err := e.Open(testPeer, o, discard)
 		if err != nil {
 			t.Fatalf("a higher epoch of an open session: %v", err)
 		}
@@ -387,7 +387,7 @@ func FuzzImport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) {
 		e := start(t, m, nil)
 		o := openFrame(m, 1, protocol.F32, rs, 1, 16)
-		s, _, err := e.Open(o, discard)
+		s, _, err := e.Open(testPeer, o, discard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -437,7 +437,7 @@ func TestSessionEndsWhileRowsMove(t *testing.T) {
 		c := openChain(t, nodes, id, protocol.F32, rs, positions, sampling)
 		c.prefill(new(generation), 20)
 		o := openFrame(to.model, id, protocol.F32, rs, 1, positions)
-		s, _, err := to.Open(o, discard)
+		s, _, err := to.Open(testPeer, o, discard)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/shardnode/shardnode/pkg/sampler"
 )
 
-// Open reserves a session or refuses it with a *protocol.Error. An open session of the same ID and a lower epoch is
+// Open reserves a session for the peer from or refuses it with a *protocol.Error. An open session of the same ID and a lower epoch is
 // replaced: its handle drops everything from now on, and its rows stay if the hop's layers and the wire type are the
 // same and the reservation suffices ([protocol.Opened] says how many, and of how many the outputs were kept; a resume
 // makes hops with different numbers of rows go on together).
@@ -18,19 +18,19 @@ import (
 // from one goroutine of the session, never from the step loop; a frame is valid until deliver returns. It may block,
 // which stops this session only, and should return soon after [Session.Done] is closed. After its first error nothing
 // more is computed and only the closing Error is delivered, but the rows stay for a higher epoch.
-func (e *Engine) Open(o *protocol.Open, deliver func(protocol.Frame) error) (*Session, *protocol.Opened, error) {
+func (e *Engine) Open(from string, o *protocol.Open, deliver func(protocol.Frame) error) (*Session, *protocol.Opened, error) {
 	hop, err := e.admit(o)
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
 	}
 	s := newSession(e, o, hop, deliver)
-	rows, outputs, err := e.reserve(s, o)
+	rows, outputs, bytes, err := e.reserve(s, from, o)
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
 	}
 	e.cfg.Log.Info("session open", zap.Stringer("session", s.id), zap.Uint32("epoch", uint32(s.epoch)), zap.Stringer("layers", hop.Layers),
 		zap.Uint32("positions", o.Positions), zap.Uint32("cached", rows), zap.Uint32("kept", outputs))
-	return s, &protocol.Opened{Session: s.id, Epoch: s.epoch, KVBytes: uint64(s.kvBytes), CachedTo: rows, KeptTo: outputs}, nil
+	return s, &protocol.Opened{Session: s.id, Epoch: s.epoch, KVBytes: uint64(bytes), CachedTo: rows, KeptTo: outputs}, nil
 }
 
 // admit checks what does not depend on other sessions.
@@ -72,67 +72,71 @@ func (e *Engine) admit(o *protocol.Open) (hop protocol.Hop, err *protocol.Error)
 	return hop, nil
 }
 
-// reserve takes a session slot and KV memory for s, or the rows of the session it replaces, and starts s.
-func (e *Engine) reserve(s *Session, o *protocol.Open) (rows, outputs uint32, err *protocol.Error) {
+// reserve takes a session slot and KV memory to begin with for s, or the rows of the session it replaces, and starts s.
+func (e *Engine) reserve(s *Session, from string, o *protocol.Open) (rows, outputs uint32, bytes int64, err *protocol.Error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.sessions[s.id]
 	if e.stopped || e.draining && old == nil {
-		return 0, 0, protocol.Errorf(protocol.CodeDraining, "this node is leaving: choose another")
+		return 0, 0, 0, protocol.Errorf(protocol.CodeDraining, "this node is leaving: choose another")
 	}
 	if old == nil {
+		e.opened++
+		s.born = e.opened
 		if len(e.sessions) >= e.cfg.MaxSessions {
-			return 0, 0, protocol.Errorf(protocol.CodeBusy, "all %d session slots are in use: choose another node or try later", e.cfg.MaxSessions)
+			return 0, 0, 0, protocol.Errorf(protocol.CodeBusy, "all %d session slots are in use: choose another node or try later", e.cfg.MaxSessions)
 		}
-		if s.kv, err = e.newKV(s, o, 0); err != nil {
-			return 0, 0, err
+		if s.kv, err = e.newKV(s, from, o, len(e.sessions), 0); err != nil {
+			return 0, 0, 0, err
 		}
+		rows, outputs = s.kv.rows, s.kv.outputs
 	} else {
 		if err = old.order.newer(s.epoch); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		if kind := kindOf(o); old.kv.serves(&kind, o.Positions) {
 			s.kv, old.kv = old.kv, nil
 			s.kv.keep(o.Positions)
+			s.kv.private = s.kv.private || s.kv.key != prefixKeyOf(from, o)
 			rows, outputs = s.kv.rows, s.kv.outputs
 		} else {
 			var freed int64
-			if old.kv != e.lent {
-				freed = old.kv.bytes
+			if !old.kv.lent {
+				freed = int64(len(old.kv.pages)) * e.pageBytes
 			}
-			if s.kv, err = e.newKV(s, o, freed); err != nil {
-				return 0, 0, err
+			if s.kv, err = e.newKV(s, from, o, len(e.sessions)-1, freed); err != nil {
+				return 0, 0, 0, err
 			}
+			rows, outputs = s.kv.rows, s.kv.outputs
 		}
 		old.replaced = true
+		s.born = old.born
 		old.end(nil)
 	}
 	s.order = newOrder(o, rows, outputs)
 	s.kv.owner = s
-	s.kvBytes = s.kv.bytes
+	s.tenant = e.enter(from)
 	e.sessions[s.id] = s
 	e.deliverers.Go(s.deliverLoop)
-	return rows, outputs, nil
+	return rows, outputs, int64(len(s.kv.pages)) * e.pageBytes, nil
 }
 
-// newKV reserves KV memory; freed bytes are about to be returned by a session that s replaces. e.mu is held.
-func (e *Engine) newKV(s *Session, o *protocol.Open, freed int64) (*kv, *protocol.Error) {
-	k := &kv{kind: kindOf(o), limit: o.Positions}
-	k.bytes = e.cfg.Model.KVBytes(int(o.Positions))
-	if s.last() {
-		k.bytes += int64(o.Positions) * 4 // the history
+// newKV returns the KV memory that a session begins with, a page, if there is room for it and for a page more of each of the others that are
+// open: they would not get far otherwise. freed bytes are about to be returned by a session that s replaces. e.mu is held.
+func (e *Engine) newKV(s *Session, from string, o *protocol.Open, others int, freed int64) (*kv, *protocol.Error) {
+	need := 1 + others
+	for !e.fits(need, freed) && e.evict() {
 	}
-	if used := e.kvUsed - freed; k.bytes > e.cfg.KVBudget-used {
-		return nil, protocol.Errorf(protocol.CodeBusy, "%d positions need %d KiB of KV memory, %d of %d KiB are free: reserve fewer, choose another node or try later",
-			o.Positions, (k.bytes+1023)/1024, (e.cfg.KVBudget-used)/1024, e.cfg.KVBudget/1024)
+	if !e.fits(need, freed) {
+		return nil, protocol.Errorf(protocol.CodeBusy, "%d KiB of KV memory are needed to begin with, %d of %d KiB are free: choose another node or try later",
+			int64(need)*e.pageBytes/1024, (e.cfg.KVBudget-e.kvUsed+freed)/1024, e.cfg.KVBudget/1024)
 	}
-	k.cache = e.cfg.Model.NewCache(int(o.Positions))
-	if s.last() {
-		k.history = make([]protocol.TokenID, 0, o.Positions)
-	} else {
-		k.kept = newKept(e.cfg.Model.Config().Hidden*s.out.Size(), o.Positions)
+	k := &kv{kind: kindOf(o), limit: o.Positions, key: prefixKeyOf(from, o), cache: e.cfg.Model.EmptyCache(int(o.Positions))}
+	if !s.last() {
+		k.kept = newKept(e.cfg.Model.Config().Hidden * s.out.Size())
 	}
-	e.kvUsed += k.bytes
+	e.find(k, o)
+	e.promise(k, 1)
 	return k, nil
 }
 

@@ -33,7 +33,7 @@ func TestOpenRefusals(t *testing.T) {
 	r := protocol.LayerRange{From: 1, To: 3}
 	m := loadModel(t, r, 1)
 	rs := ranges(1, 3)
-	budget := m.KVBytes(30) + m.KVBytes(10)
+	budget := 3 * m.PageBytes() // one each, and one for the first to go on
 	e := start(t, m, func(c *engine.Config) { c.MaxSessions, c.KVBudget = 2, budget })
 	for _, c := range []struct {
 		name   string
@@ -56,28 +56,25 @@ func TestOpenRefusals(t *testing.T) {
 		{"context", func(o *protocol.Open) { o.Positions = testContext + 1 }, protocol.CodeTooLong, "context"},
 		{"huge", func(o *protocol.Open) { o.Positions = 1<<32 - 1 }, protocol.CodeTooLong, "context"},
 		{"sampling", func(o *protocol.Open) { o.Request.Sampling.TopP = 2 }, protocol.CodeBadFrame, "top-p 2"},
-		{"KV memory", func(o *protocol.Open) { o.Positions = testContext }, protocol.CodeBusy, "64 positions need"},
 	} {
 		o := openFrame(m, 1, protocol.F32, rs, 1, 10)
 		c.change(o)
-		_, _, err := e.Open(o, discard)
+		_, _, err := e.Open(testPeer, o, discard)
 		t.Run(c.name, func(t *testing.T) { wantCode(t, err, c.code, c.words) })
 	}
-	if s := e.Stats(); s.Sessions != 0 || s.KVUsed != 0 || s.Refusals[protocol.CodeBadFrame] != 7 || s.Refusals[protocol.CodeBusy] != 1 {
+	if s := e.Stats(); s.Sessions != 0 || s.KVUsed != 0 || s.Refusals[protocol.CodeBadFrame] != 7 {
 		t.Errorf("after refusals: %+v", s)
 	}
 
 	open := func(id byte, positions int) (*engine.Session, error) {
-		s, _, err := e.Open(openFrame(m, id, protocol.F32, rs, 1, positions), discard)
+		s, _, err := e.Open(testPeer, openFrame(m, id, protocol.F32, rs, 1, positions), discard)
 		return s, err
 	}
 	a, err := open(1, 30)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = open(2, 30)
-	wantCode(t, err, protocol.CodeBusy, "reserve fewer")
-	b, err := open(2, 10) // to the last byte
+	b, err := open(2, testContext) // nobody asks how far it wants to go
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +82,7 @@ func TestOpenRefusals(t *testing.T) {
 	wantCode(t, err, protocol.CodeBusy, "all 2 session slots are in use")
 	_, err = open(2, 10)
 	wantCode(t, err, protocol.CodeStaleEpoch, "higher one")
-	if s := e.Stats(); s.Sessions != 2 || s.KVUsed != budget || s.KVMax != budget {
+	if s := e.Stats(); s.Sessions != 2 || s.KVUsed != 2*m.PageBytes() || s.KVMax != budget {
 		t.Errorf("with two sessions: %+v", s)
 	}
 	a.Close()
@@ -156,7 +153,7 @@ func TestFrameRefusals(t *testing.T) {
 			m := loadModel(t, rs[c.index], 1)
 			e := start(t, m, func(c *engine.Config) { c.MaxRows = 5 })
 			out := make(chan protocol.Frame, 8)
-			s, _, err := e.Open(openFrame(m, 1, protocol.F32, rs, c.index, 6), func(f protocol.Frame) error {
+			s, _, err := e.Open(testPeer, openFrame(m, 1, protocol.F32, rs, c.index, 6), func(f protocol.Frame) error {
 				out <- clone(f)
 				return nil
 			})

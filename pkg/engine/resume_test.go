@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/shardnode/shardnode/pkg/engine"
+	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -136,12 +137,12 @@ func TestReplayBudget(t *testing.T) {
 	rs := ranges(1, 3)
 	m := loadModel(t, rs[0], 1)
 	const row = testHidden * 4
-	e := start(t, m, func(c *engine.Config) { c.ReplayBudget = 50 * row })
+	e := start(t, m, func(c *engine.Config) { c.ReplayBudget = (layers.PageRows + 50) * row })
 	for id, kept := range []uint32{uint32(len(prompt)), 0} {
 		o := openFrame(m, byte(id), protocol.F32, rs, 0, positions)
 		out := make(chan protocol.Frame, 2)
 		deliver := func(f protocol.Frame) error { out <- f; return nil }
-		s, _, err := e.Open(o, deliver)
+		s, _, err := e.Open(testPeer, o, deliver)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,13 +151,13 @@ func TestReplayBudget(t *testing.T) {
 		}
 		<-out
 		o.Epoch = 1
-		_, opened, err := e.Open(o, deliver)
+		_, opened, err := e.Open(testPeer, o, deliver)
 		if err != nil || int(opened.CachedTo) != len(prompt) || opened.KeptTo != kept {
 			t.Errorf("session %d opened again: %+v, %v, want outputs of %d rows", id, opened, err, kept)
 		}
-		// A block for all positions that were reserved.
-		if used := e.Stats().KeptUsed; used != positions*row {
-			t.Errorf("session %d: %d bytes of outputs, want %d", id, used, positions*row)
+		// A block, which is a page's at this width.
+		if used := e.Stats().KeptUsed; used != layers.PageRows*row {
+			t.Errorf("session %d: %d bytes of outputs, want %d", id, used, layers.PageRows*row)
 		}
 	}
 }

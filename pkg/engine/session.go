@@ -24,7 +24,6 @@ type Session struct {
 	rounds   []uint32       // layer boundaries, those within layers among them, at which they are rounded
 	sampling protocol.Sampling
 	deliver  func(protocol.Frame) error
-	kvBytes  int64
 	slots    chan struct{} // one token per input waiting; capacity Config.Queue
 	ready    chan *output  // finished outputs, in order; never full
 	done     chan struct{} // closed by end
@@ -36,7 +35,10 @@ type Session struct {
 	buffered  int64     // bytes of queue, ready and what lies between, in Engine.buffers
 	kv        *kv       // nil once ended or taken over
 	moving    *moving   // while rows are taken over from another node
+	tenant    *tenant
+	born      uint64    // rises with each session that is opened anew
 	active    time.Time // last input or finished output
+	wave      uint64    // the latest pass, if others decoded in it too; else 0
 	scheduled bool      // in Engine.runnable
 	running   bool      // a step of it is under way
 	ended     bool
@@ -176,6 +178,7 @@ func (s *Session) end(final *protocol.Error) {
 	s.ended, s.final = true, final
 	close(s.done)
 	delete(e.sessions, s.id)
+	e.leave(s.tenant)
 	if len(e.sessions) == 0 {
 		close(e.emptied)
 		e.emptied = make(chan struct{})
@@ -188,7 +191,7 @@ func (s *Session) end(final *protocol.Error) {
 	s.moving = nil
 	if k := s.kv; k != nil {
 		s.kv, k.owner = nil, nil
-		if k != e.lent { // else the step loop frees it
+		if !k.lent { // else the step loop frees it
 			e.release(k)
 		}
 	}

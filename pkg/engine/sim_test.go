@@ -71,14 +71,14 @@ func TestSimulation(t *testing.T) {
 	}
 	workers.Wait()
 	t.Logf("%+v", total)
-	if failures.Load() == 0 && (total.Healed == 0 || total.Replayed == 0 || total.Moved == 0 || total.Failed == 0 || total.Stale == 0 || total.Duplicates == 0) {
+	if failures.Load() == 0 && (total.Healed == 0 || total.Replayed == 0 || total.Moved == 0 || total.Known == 0 || total.Failed == 0 || total.Stale == 0 || total.Duplicates == 0) {
 		t.Errorf("the schedules are too kind: %+v", total)
 	}
 }
 
 // simTotals is what happened in all schedules.
 type simTotals struct {
-	Generations, Done, Failed, Died, Healed, Epochs, Replayed, Moved, Stale, Duplicates int
+	Generations, Done, Failed, Died, Healed, Epochs, Replayed, Moved, Known, Stale, Duplicates int
 }
 
 func (t *simTotals) add(s *simSchedule) {
@@ -95,6 +95,7 @@ func (t *simTotals) add(s *simSchedule) {
 		}
 		t.Healed += c.recoveries
 		t.Epochs += int(c.state.Epoch())
+		t.Known += c.state.Report().CachedTokens
 		for _, r := range c.state.Report().Recoveries {
 			t.Replayed += r.Replayed
 		}

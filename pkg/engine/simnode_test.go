@@ -118,14 +118,54 @@ func (l *simLife) open(o *protocol.Open, deliver func(protocol.Frame)) (*simSess
 	if s.kv == nil {
 		s.kv = &simKV{kind: kind, limit: o.Positions, cache: toyCache{layers: hop.Layers}}
 		if !s.last {
-			s.kv.kept = newKept(toyHidden*s.out.Size(), o.Positions)
-			s.kv.kept.block = 1 + l.n.w.rng.IntN(s.kv.kept.block) // so that budgets of a few rows mean something
+			s.kv.kept = newKept(toyHidden * s.out.Size())
+			s.kv.kept.block = 1 + l.n.w.rng.IntN(int(o.Positions)) // so that budgets of a few rows mean something
+		}
+		if len(o.Prefix) > 0 && l.n.w.rng.IntN(3) == 0 {
+			l.remember(s.kv, o, s.out)
+			rows, outputs = s.kv.rows, s.kv.outputs
 		}
 	}
 	s.kv.owner = s
 	s.order = newOrder(o, rows, outputs)
 	l.sessions[o.Session] = s
 	return s, &protocol.Opened{Session: s.id, Epoch: s.epoch, KVBytes: 1, CachedTo: rows, KeptTo: outputs}, nil
+}
+
+// remember gives a fresh k some rows of the session's prefix, and the outputs of some of those, as if they were known of another session.
+func (l *simLife) remember(k *simKV, o *protocol.Open, out protocol.DType) {
+	rng, rounds := l.n.w.rng, o.Rounds
+	before := toyCache{layers: protocol.LayerRange{To: k.cache.layers.From}}
+	known := o.Prefix[:rng.IntN(len(o.Prefix)+1)]
+	outputs := rng.IntN(len(known) + 1)
+	for i, t := range known {
+		x := toyEmbed(t)
+		if n := before.layers.To; n > 0 {
+			x = before.forward(x, rounds)
+			if slices.Contains(rounds, uint32(n)) {
+				x = toyRound(x)
+			}
+		}
+		x = k.cache.forward(x, rounds)
+		if k.kept == nil {
+			k.history = append(k.history, t)
+		} else if i < outputs {
+			k.kept.append(uint32(i), toyEncode(nil, x, out), l.freshBlock)
+		}
+	}
+	k.rows = uint32(len(known))
+	if k.kept != nil {
+		k.outputs = k.kept.rows
+	}
+}
+
+// freshBlock is Engine.freshBlock.
+func (l *simLife) freshBlock(n int, _ *block) *block {
+	if l.kept+int64(n) > l.n.replay {
+		return nil
+	}
+	l.kept += int64(n)
+	return &block{bytes: make([]byte, n), refs: 1}
 }
 
 // end is Session.end.
@@ -139,7 +179,7 @@ func (l *simLife) end(s *simSession) {
 	if k := s.kv; k != nil {
 		s.kv, k.owner = nil, nil
 		if k.kept != nil {
-			l.kept -= k.kept.bytes()
+			l.kept -= int64(len(k.kept.blocks) * k.kept.block * k.kept.width)
 			k.kept = nil
 		}
 	}
@@ -270,13 +310,7 @@ func (l *simLife) compute(j *simJob, k *simKV) protocol.Frame {
 		}
 		return r
 	}
-	k.kept.append(in.position, r.Hidden, func(n int64) bool {
-		if l.kept+n > l.n.replay {
-			return false
-		}
-		l.kept += n
-		return true
-	})
+	k.kept.append(in.position, r.Hidden, l.freshBlock)
 	if in.silent {
 		r.Hidden = r.Hidden[:0]
 	}

@@ -13,14 +13,17 @@ import (
 type Stats struct {
 	Sessions    int // open now
 	MaxSessions int
-	KVUsed      int64 // bytes reserved
+	KVUsed      int64 // bytes of pages that sessions have
 	KVMax       int64
+	KVCached    int64 // bytes of pages that are remembered and no session has: they go when memory is needed
 	Buffered    int64 // bytes of inputs that wait and of outputs on their way
-	KeptUsed    int64 // bytes of outputs kept
+	KeptUsed    int64 // bytes of outputs that sessions have kept
+	KeptCached  int64 // bytes of outputs that are remembered with pages, and no session has
 	Draining    bool
 
 	MeanStep   time.Duration // moving mean of a one-row step's processing; 0: none yet
-	Steps      uint64        // steps computed
+	Passes     uint64        // through the model
+	Steps      uint64        // steps computed; over Passes: how many sessions share one
 	Rows       uint64        // rows computed
 	Stale      uint64        // frames of older epochs dropped
 	Duplicates uint64        // frames of steps already taken, dropped
@@ -30,24 +33,29 @@ type Stats struct {
 
 // counters is what Stats reads. Guarded by Engine.mu.
 type counters struct {
-	meanStep                                time.Duration
-	steps, rows, stale, duplicates, expired uint64
-	refusals                                map[protocol.Code]uint64
+	meanStep                                        time.Duration
+	passes, steps, rows, stale, duplicates, expired uint64
+	refusals                                        map[protocol.Code]uint64
 }
 
 // meanWeight: a new step counts 1/8, so the mean follows a change within some ten tokens.
 const meanWeight = 8
 
-// step counts a computed step.
-func (c *counters) step(rows int, processing time.Duration) {
-	c.steps++
-	c.rows += uint64(rows)
+// pass counts what was computed. The mean is of passes in which each session has one row: what a step of one row takes here, together
+// with those of the others.
+func (c *counters) pass(p *pass) {
+	if len(p.steps) == 0 {
+		return
+	}
+	c.passes++
+	c.steps += uint64(len(p.steps))
+	c.rows += uint64(p.rows)
 	switch {
-	case rows != 1:
+	case p.rows != len(p.steps):
 	case c.meanStep == 0:
-		c.meanStep = processing
+		c.meanStep = p.processing
 	default:
-		c.meanStep += (processing - c.meanStep) / meanWeight
+		c.meanStep += (p.processing - c.meanStep) / meanWeight
 	}
 }
 
@@ -57,8 +65,8 @@ func (e *Engine) Stats() Stats {
 	defer e.mu.Unlock()
 	return Stats{
 		Sessions: len(e.sessions), MaxSessions: e.cfg.MaxSessions,
-		KVUsed: e.kvUsed, KVMax: e.cfg.KVBudget, Buffered: e.buffers.used, KeptUsed: e.keptUsed, Draining: e.draining,
-		MeanStep: e.stats.meanStep, Steps: e.stats.steps, Rows: e.stats.rows,
+		KVUsed: e.kvUsed - int64(e.prefixes.idle)*e.pageBytes, KVMax: e.cfg.KVBudget, KVCached: int64(e.prefixes.idle) * e.pageBytes, Buffered: e.buffers.used, KeptUsed: e.keptUsed - e.prefixes.outputs, KeptCached: e.prefixes.outputs, Draining: e.draining,
+		MeanStep: e.stats.meanStep, Passes: e.stats.passes, Steps: e.stats.steps, Rows: e.stats.rows,
 		Stale: e.stats.stale, Duplicates: e.stats.duplicates, Expired: e.stats.expired,
 		Refusals: maps.Clone(e.stats.refusals),
 	}

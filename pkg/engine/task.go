@@ -67,9 +67,9 @@ func (e *Engine) runTask() bool {
 	return true
 }
 
-// giveBack ends what began with lent being set: k is freed if its session ended meanwhile. e.mu is held.
+// giveBack ends what began with k being lent: it is freed if its session ended meanwhile. e.mu is held.
 func (e *Engine) giveBack(k *kv) {
-	e.lent = nil
+	k.lent = false
 	if k.owner == nil {
 		e.release(k)
 	}

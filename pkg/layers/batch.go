@@ -16,6 +16,16 @@ type Step struct {
 	Output *Output
 }
 
+// StepError says which of a batch's steps cannot be run. The others could be.
+type StepError struct {
+	Step int // index into the batch
+	Err  error
+}
+
+func (e *StepError) Error() string { return fmt.Sprintf("session %d: %v", e.Step, e.Err) }
+
+func (e *StepError) Unwrap() error { return e.Err }
+
 // batch is the memory of a step of several sessions.
 type batch struct {
 	tokens []protocol.TokenID // of all sessions
@@ -26,7 +36,8 @@ type batch struct {
 
 // ForwardBatch runs rows of several sessions in one step, which reads the weights once for all of them. Each session gets the bits that
 // [Model.Forward] alone would give it. Sessions have different caches and outputs and run the same layers, with at most [MaxRows] rows
-// together. A step no larger than one before it allocates nothing. On error all caches are as they were.
+// together. What the outputs have is valid until the model's next step. A step no larger than one before it allocates nothing. On error,
+// a *StepError where it is about one of them, all caches are as they were.
 func (m *Model) ForwardBatch(steps []Step) error {
 	b := &m.scratch.batch
 	r, err := m.checkBatch(b, steps)
@@ -60,6 +71,7 @@ func (m *Model) ForwardBatch(steps []Step) error {
 	m.run(r)
 	last := r.To == m.cfg.NLayers
 	if last {
+		b.out.Logits = b.out.Logits[:0]
 		m.logits(b.wanted, &b.out)
 	}
 	b.split(steps, s.x, last, m.cfg.Hidden, m.cfg.Vocab)
@@ -91,10 +103,10 @@ func (m *Model) checkBatch(b *batch, steps []Step) (r protocol.LayerRange, err e
 		}
 		k, err := m.check(steps[i].Cache, &in)
 		if err != nil {
-			return r, fmt.Errorf("session %d: %w", i, err)
+			return r, &StepError{i, err}
 		}
 		if in.Layers != r {
-			return r, fmt.Errorf("session %d: layers %s in a step of layers %s", i, in.Layers, r)
+			return r, &StepError{i, fmt.Errorf("layers %s in a step of layers %s", in.Layers, r)}
 		}
 		for j := range i {
 			if steps[j].Cache == steps[i].Cache || steps[j].Output == steps[i].Output {
@@ -114,15 +126,13 @@ func (b *batch) split(steps []Step, hidden []float32, last bool, width, vocab in
 	logits := b.out.Logits
 	for i, step := range steps {
 		out := step.Output
-		out.Hidden, out.Logits = out.Hidden[:0], out.Logits[:0]
+		out.Hidden, out.Logits = nil, nil
 		if last {
 			n := len(step.Input.Logits) * vocab
-			out.Logits = append(out.Logits, logits[:n]...)
-			logits = logits[n:]
+			out.Logits, logits = logits[:n:n], logits[n:]
 			continue
 		}
 		n := b.rows[i] * width
-		out.Hidden = append(out.Hidden, hidden[:n]...)
-		hidden = hidden[n:]
+		out.Hidden, hidden = hidden[:n:n], hidden[n:]
 	}
 }

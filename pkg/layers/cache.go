@@ -15,66 +15,144 @@ import (
 // ErrCacheFull says that a step has more rows than the cache has positions left.
 var ErrCacheFull = errors.New("KV cache is full")
 
-// Cache is the KV cache of one session. It belongs to whoever runs Forward. Invariant: 0 ≤ length ≤ positions.
-type Cache struct {
-	model     *Model
-	positions int                 // reserved
-	length    int                 // rows held; the next row's position
-	layers    protocol.LayerRange // that the rows held have been through; any while length is 0
-	heads     [][]*kernel.KVHead  // [layer - model.layers.From][KV head]
-	memory    *kernel.Memory      // of heads
+// PageRows is the number of positions of a [Page].
+const PageRows = kernel.KVPage
+
+// Page is the memory of PageRows consecutive positions of a session in all layers of a model. It is the system's, not the garbage collector's:
+// [Page.Close] gives it back. Caches of several sessions may have the same page while none of them writes to it.
+type Page struct {
+	bytes  []byte
+	memory *kernel.Memory
 }
 
-// NewCache reserves a cache of so many positions, at most the model's context, for all layers of the model. Its memory is the system's, not
-// the garbage collector's: [Cache.Close] gives it back.
-func (m *Model) NewCache(positions int) *Cache {
-	c := &Cache{model: m, positions: clampPositions(&m.cfg, positions), heads: make([][]*kernel.KVHead, m.layers.Len()), memory: &kernel.Memory{Small: true}}
-	runtime.AddCleanup(c, closeMemory, c.memory)
-	allocate := c.memory.NewKVHead
-	if err := c.memory.Reserve(m.KVBytes(c.positions)); err != nil {
-		allocate = kernel.NewKVHead // the collector may free what there is not now
+// NewPage returns an empty page for caches of m.
+func (m *Model) NewPage() *Page {
+	shape := kvShape(&m.cfg, m.layers, m.kvType)
+	p := &Page{memory: &kernel.Memory{Small: true}}
+	err := p.memory.Reserve(shape.PageBytes())
+	if err == nil {
+		p.bytes, err = p.memory.NewKVPage(&shape)
 	}
-	for l := range c.heads {
-		c.heads[l] = make([]*kernel.KVHead, m.cfg.KVHeads)
-		for h := range c.heads[l] {
-			head, err := allocate(m.kvType, c.positions, m.cfg.HeadDim)
-			if err != nil {
-				panic(err) // Load has made one of this type and head size, and there is room for all
-			}
-			c.heads[l][h] = head
-		}
+	if err != nil {
+		p.bytes = make([]byte, shape.PageBytes()) // the collector may free what there is not now
+		return p
 	}
-	return c
+	runtime.AddCleanup(p, closeMemory, p.memory)
+	return p
 }
 
-// Close gives the cache's memory back. The cache must not be used any more, and no step on it be under way. A cache that is not closed is
-// freed when the garbage collector finds it.
-func (c *Cache) Close() {
-	c.length, c.positions, c.heads = 0, 0, nil
-	closeMemory(c.memory)
+// Close gives the page's memory back. No cache may use it any more. A page that is not closed is freed when the garbage collector finds it.
+func (p *Page) Close() {
+	p.bytes = nil
+	closeMemory(p.memory)
 }
 
 func closeMemory(m *kernel.Memory) {
 	_ = m.Close() // unmapping what was mapped cannot fail, and nothing could be done
 }
 
-// KVBytes returns the memory that [Model.NewCache] takes.
+// Cache is the KV cache of one session. It belongs to whoever runs Forward. Invariant: 0 ≤ length ≤ positions.
+type Cache struct {
+	model     *Model
+	positions int                 // rows it may have
+	length    int                 // rows held; the next row's position
+	layers    protocol.LayerRange // that the rows held have been through; any while length is 0
+	pages     []*Page             // of the rows held and of those to come. Invariant: as many as table has
+	table     *kernel.KVPages
+	heads     [][]*kernel.KVHead // [layer - model.layers.From][KV head]
+}
+
+// NewCache returns a cache for so many positions, at most the model's context, with the pages for all of them.
+func (m *Model) NewCache(positions int) *Cache {
+	c := m.EmptyCache(positions)
+	c.Grow(c.positions)
+	return c
+}
+
+// EmptyCache returns a cache for so many positions, at most the model's context, without pages: see [Cache.Grow].
+func (m *Model) EmptyCache(positions int) *Cache {
+	c := &Cache{
+		model: m, positions: max(0, min(positions, m.cfg.Context)), heads: make([][]*kernel.KVHead, m.layers.Len()),
+		table: kernel.NewKVPages(kvShape(&m.cfg, m.layers, m.kvType)),
+	}
+	for l := range c.heads {
+		c.heads[l] = make([]*kernel.KVHead, m.cfg.KVHeads)
+		for h := range c.heads[l] {
+			c.heads[l][h] = c.table.Head(l*m.cfg.KVHeads + h)
+		}
+	}
+	return c
+}
+
+func kvShape(c *Config, r protocol.LayerRange, t quant.Type) kernel.KVShape {
+	return kernel.KVShape{Type: t, HeadDim: c.HeadDim, Heads: c.KVHeads * r.Len()}
+}
+
+// Grow adds new pages until there is room for so many rows, as far as the cache may have them.
+func (c *Cache) Grow(rows int) {
+	for n := PagesFor(min(rows, c.positions)); len(c.pages) < n; {
+		c.Add(c.model.NewPage())
+	}
+}
+
+// Add appends a page.
+func (c *Cache) Add(p *Page) {
+	c.pages = append(c.pages, p)
+	c.table.Add(p.bytes)
+}
+
+// Replace puts a page in place of the i-th.
+func (c *Cache) Replace(i int, p *Page) {
+	c.pages[i] = p
+	c.table.Set(i, p.bytes)
+}
+
+// Cut takes the pages from n on out of the cache, which holds no rows there.
+func (c *Cache) Cut(n int) {
+	clear(c.pages[n:])
+	c.pages = c.pages[:n]
+	c.table.Cut(n)
+}
+
+// Pages returns the pages. The caller must not change the slice.
+func (c *Cache) Pages() []*Page { return c.pages }
+
+// Copy makes p hold what from does.
+func (p *Page) Copy(from *Page) { copy(p.bytes, from.bytes) }
+
+// Close gives the memory of the cache's pages back. The cache must not be used any more, and no step on it be under way.
+func (c *Cache) Close() {
+	for _, p := range c.pages {
+		p.Close()
+	}
+	c.length, c.positions, c.heads, c.pages, c.table = 0, 0, nil, nil, nil
+}
+
+// PagesFor returns the pages that so many rows take.
+func PagesFor(rows int) int { return (rows + PageRows - 1) / PageRows }
+
+// PageBytes returns the memory of a page.
+func (m *Model) PageBytes() int64 {
+	shape := kvShape(&m.cfg, m.layers, m.kvType)
+	return shape.PageBytes()
+}
+
+// KVBytes returns the memory that so many positions take, at most the model's context.
 func (m *Model) KVBytes(positions int) int64 { return kvBytes(&m.cfg, m.layers, m.kvType, positions) }
 
 func kvBytes(c *Config, r protocol.LayerRange, t quant.Type, positions int) int64 {
-	return kernel.KVHeadBytes(t, clampPositions(c, positions), c.HeadDim) * int64(c.KVHeads) * int64(r.Len())
+	shape := kvShape(c, r, t)
+	return int64(PagesFor(max(0, min(positions, c.Context)))) * shape.PageBytes()
 }
-
-func clampPositions(c *Config, n int) int { return max(0, min(n, c.Context)) }
 
 // Len returns the rows held.
 func (c *Cache) Len() int { return c.length }
 
-// Positions returns the rows there is room for.
+// Positions returns the rows there may be.
 func (c *Cache) Positions() int { return c.positions }
 
 // Bytes returns the memory the cache takes.
-func (c *Cache) Bytes() int64 { return c.model.KVBytes(c.positions) }
+func (c *Cache) Bytes() int64 { return int64(len(c.pages)) * c.model.PageBytes() }
 
 // Truncate forgets the rows from position on.
 func (c *Cache) Truncate(position int) error {

@@ -165,6 +165,8 @@ func (m *Model) check(c *Cache, in *Input) (k int, err error) {
 		return 0, fmt.Errorf("layers %s with a cache whose rows have been through layers %s", in.Layers, c.layers)
 	case k > c.positions-c.length:
 		return 0, fmt.Errorf("%w: %d rows at position %d of %d reserved", ErrCacheFull, k, c.length, c.positions)
+	case c.length+k > len(c.pages)*PageRows:
+		return 0, fmt.Errorf("%w: %d rows at position %d with %d pages", ErrCacheFull, k, c.length, len(c.pages))
 	case len(in.Logits) > k:
 		return 0, fmt.Errorf("logits of %d rows wanted of %d rows", len(in.Logits), k)
 	}

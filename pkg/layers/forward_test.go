@@ -84,9 +84,9 @@ func TestCache(t *testing.T) {
 	if c.Bytes() != m.KVBytes(20) || c.Positions() != 20 || c.Len() != 0 {
 		t.Errorf("a new cache of 20 positions has %d bytes, %d positions, %d rows; planned %d bytes", c.Bytes(), c.Positions(), c.Len(), m.KVBytes(20))
 	}
-	// Keys and values of 2 layers, 2 heads of 32 elements, 2 bytes each; the kernel pads keys to tiles.
-	if least := int64(20 * 2 * 2 * 2 * tinyDim * 2); m.KVBytes(20) < least || m.KVBytes(20) > 2*least || wide.KVBytes(20) != 2*m.KVBytes(20) {
-		t.Errorf("20 positions take %d bytes in f16 and %d in f32, at least %d are needed", m.KVBytes(20), wide.KVBytes(20), least)
+	// Keys and values of 2 layers, 2 heads of 32 elements, 2 bytes each, for a page.
+	if want := int64(layers.PageRows * 2 * 2 * 2 * tinyDim * 2); m.KVBytes(20) != want || wide.KVBytes(20) != 2*want {
+		t.Errorf("20 positions take %d bytes in f16 and %d in f32, want a page of %d or twice that", m.KVBytes(20), wide.KVBytes(20), want)
 	}
 	// Never more than the context, however much is asked for.
 	if huge := m.NewCache(math.MaxInt); huge.Positions() != tinyContext || huge.Bytes() != m.KVBytes(math.MaxInt) || huge.Bytes() != m.KVBytes(tinyContext) {

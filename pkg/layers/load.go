@@ -69,8 +69,8 @@ func newModel(cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
 	default:
 		return nil, fmt.Errorf("KV cache of type %s: want f16 or f32", opt.KV)
 	}
-	if _, err := kernel.NewKVHead(m.kvType, 1, cfg.HeadDim); err != nil {
-		return nil, fmt.Errorf("load layers %s: %w", r, err)
+	if shape := kvShape(cfg, r, m.kvType); shape.Validate() != nil {
+		return nil, fmt.Errorf("load layers %s: %w", r, shape.Validate())
 	}
 	m.pool = kernel.NewPool(max(1, opt.Threads))
 	m.newScratch()

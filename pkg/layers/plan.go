@@ -57,7 +57,7 @@ func PlanStep(cfg *Config, r protocol.LayerRange, threads, rows, positions int) 
 		turns = 2
 	}
 	floats := n * (4*h + queries + 2*keys + 3*ffn + turns*int64(cfg.RopeDim)) // x, normed, out; q; k, v; gate, up; cos, sin
-	scores := kernel.ScoresLen(min(rows, attentionRows), cfg.Heads/cfg.KVHeads, min(positions, cfg.Context))
+	scores := kernel.ScoresLen(min(rows, attentionRows), cfg.Heads/cfg.KVHeads, scorePositions(positions, cfg.Context))
 	floats += int64(max(1, threads)) * int64(scores)
 	bytes := 4*floats + kernel.ActsBytes(2*rows, actColumns(cfg)) + mixtureBytes(cfg, rows)
 	if r.To == cfg.NLayers {

@@ -38,6 +38,7 @@ func (c *Cache) SetRows(r protocol.LayerRange, position int, rows []byte) error 
 	if n*size != len(rows) || position < c.length || n > c.positions-position {
 		return fmt.Errorf("%d bytes are not rows of %d bytes from position %d on: the cache has %d rows, and room for %d", len(rows), size, position, c.length, c.positions)
 	}
+	c.Grow(position + n)
 	for pos := position; pos < position+n; pos++ {
 		for _, layer := range c.part(r) {
 			for _, h := range layer {
@@ -51,7 +52,7 @@ func (c *Cache) SetRows(r protocol.LayerRange, position int, rows []byte) error 
 
 // Adopt makes rows that were set the cache's own, up to the given length, as if they had been through the layers r.
 func (c *Cache) Adopt(r protocol.LayerRange, length int) error {
-	if length < c.length || length > c.positions || c.length > 0 && c.layers != r {
+	if length < c.length || length > min(c.positions, len(c.pages)*PageRows) || c.length > 0 && c.layers != r {
 		return fmt.Errorf("adopt %d rows of layers %s: the cache has %d of layers %s, and room for %d", length, r, c.length, c.layers, c.positions)
 	}
 	c.length, c.layers = length, r

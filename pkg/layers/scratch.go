@@ -99,10 +99,10 @@ func (m *Model) begin() {
 		s.mixture.grow(c, s.n)
 		s.acts = kernel.NewActs(2*s.n, actColumns(c))
 	}
-	// Room for all positions of the caches: decode must not allocate as it goes.
 	need := 0
 	for _, t := range s.tiles {
-		need = max(need, kernel.ScoresLen(t.rows, c.Heads/c.KVHeads, s.rows[t.row].cache.positions))
+		first := s.rows[t.row]
+		need = max(need, kernel.ScoresLen(t.rows, c.Heads/c.KVHeads, scorePositions(first.position+t.rows, first.cache.positions)))
 	}
 	if need > s.maxScores {
 		s.maxScores = need
@@ -110,6 +110,14 @@ func (m *Model) begin() {
 			s.scores[i] = make([]float32, need)
 		}
 	}
+}
+
+// scoreStep is how many positions more there is room for in scores when there must be more: decode rarely allocates as it goes.
+const scoreStep = 4096
+
+// scorePositions is for how many positions there is room when rows before end are computed.
+func scorePositions(end, positions int) int {
+	return min((end+scoreStep-1)/scoreStep*scoreStep, positions)
 }
 
 // actColumns is the most columns that the activations of a product have.

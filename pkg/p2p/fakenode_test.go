@@ -42,7 +42,7 @@ func (n *adder) Status() *protocol.Status {
 
 func (n *adder) Manifest() []byte { return n.manifest }
 
-func (n *adder) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
+func (n *adder) OpenSession(_ string, o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
 	if n.refuse != nil {
 		return nil, nil, n.refuse
 	}

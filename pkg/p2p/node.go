@@ -17,12 +17,12 @@ type Node interface {
 	// Manifest returns the model's manifest, whose SHA-256 is Status().Model. The caller does not change it.
 	Manifest() []byte
 
-	// OpenSession reserves what o asks for or refuses with a *protocol.Error. The session's output goes to deliver,
+	// OpenSession reserves what o asks for, on behalf of the peer from, or refuses with a *protocol.Error. The session's output goes to deliver,
 	// in order, from one goroutine at a time: *protocol.IntermediateResult, *protocol.Truncate and *protocol.Resume to the next
 	// hop or the coordinator as the path says, *protocol.Error to the coordinator. deliver blocks while the receiver is
 	// slow, has encoded the frame when it returns, and keeps no reference to it. It must not be called from within
 	// OpenSession. After its first error the output has nowhere to go.
-	OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (Session, *protocol.Opened, error)
+	OpenSession(from string, o *protocol.Open, deliver func(protocol.Frame) error) (Session, *protocol.Opened, error)
 
 	// Export sends the rows that f asks for, in order, in one part or several; it has no use for a part when send returns. A
 	// *protocol.Error refuses.

@@ -51,7 +51,7 @@ func (h *Host) serveSession(ctx context.Context, n Node, s *Stream) {
 	ss := &session{h: h, open: &o, coord: s, attached: make(chan struct{}), log: h.cfg.Log.With(zap.Stringer("session", o.Session), zap.Uint32("epoch", uint32(o.Epoch)))}
 	ss.ctx, ss.cancel = context.WithCancel(ctx)
 	defer ss.cancel()
-	node, opened, err := n.OpenSession(&o, ss.deliver)
+	node, opened, err := n.OpenSession(s.ns.Conn().RemotePeer().String(), &o, ss.deliver)
 	if err != nil {
 		refuse(s, &o, err)
 		return

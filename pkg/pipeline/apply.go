@@ -70,7 +70,8 @@ func (s *PipelineState) begin(now time.Time) []Effect {
 	if s.opensDone.IsZero() {
 		s.opensDone = now
 	}
-	if s.phase == PhaseOpening {
+	first := s.phase == PhaseOpening
+	if first {
 		s.phase = PhasePrefill
 	}
 	s.stage = stageRunning
@@ -89,6 +90,9 @@ func (s *PipelineState) begin(now time.Time) []Effect {
 		s.rows = s.resumeRows()
 		s.position = slices.Min(s.rows)
 		effects = s.appendResume(now, effects)
+	}
+	if first {
+		s.cached = s.position
 	}
 	if s.heal != nil {
 		s.heal.from = s.position

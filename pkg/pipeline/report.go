@@ -22,6 +22,7 @@ type ShardProgress struct {
 type Report struct {
 	Shards           []ShardProgress // of the route at the end; what hops did that were lost on the way is in the sums only
 	PromptTokens     int
+	CachedTokens     int // of the prompt, that no hop had to compute: all had their rows of an earlier session
 	Tokens           int
 	Reason           FinishReason
 	Open             time.Duration // start until every hop has reserved the session
@@ -58,7 +59,7 @@ func (r *Report) TokensPerSecond() float64 {
 // Report returns the sums so far.
 func (s *PipelineState) Report() *Report {
 	r := &Report{
-		Shards: s.shards, PromptTokens: len(s.req.Tokens), Tokens: len(s.Generated()), Reason: s.reason,
+		Shards: s.shards, PromptTokens: len(s.req.Tokens), CachedTokens: s.cached, Tokens: len(s.Generated()), Reason: s.reason,
 		Decode: s.decodeTime, Processing: s.decodeProc, Overhead: s.decodeTime - s.decodeProc,
 		Prefill: s.prefillProc, DecodeSteps: s.decodeSteps, Recoveries: s.recovered,
 	}

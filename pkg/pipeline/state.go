@@ -123,6 +123,7 @@ type PipelineState struct {
 	epoch    protocol.Epoch
 	hops     []hopState // [hops]
 	rows     []int      // [hops] rows each had when the epoch was resumed; nil: none
+	cached   int        // rows of the prompt that all hops had when the generation began
 	flights  []flight   // inputs under way, in order
 	nextStep uint32     // number of the next input to send
 	nextDone uint32     // number of the next input to come back. Invariant: nextStep - nextDone = len(flights)
@@ -212,6 +213,7 @@ func (s *PipelineState) OpenFrame(i int) *protocol.Open {
 		Session: s.cfg.Session, Epoch: s.epoch, Model: s.cfg.Model, Numerics: s.cfg.Numerics, Wire: s.cfg.Wire,
 		Path: s.cfg.Path, Route: s.route, Index: uint32(i), Positions: uint32(s.Positions()), Request: req, Rounds: s.rounds,
 	}
+	o.Prefix = s.tokens[:min(s.settled(), protocol.MaxPrefix)]
 	if from := s.sources(i); from != nil {
 		o.Sources, o.Rows = from, uint32(s.answered)
 	}

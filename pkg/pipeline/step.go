@@ -67,13 +67,22 @@ func (s *PipelineState) takeOff(now time.Time, end int) {
 	s.nextStep++
 }
 
-// resumeRows decides with how many rows each hop goes on: all it has, but for rows whose answer is missing, and rows whose outputs
+// settled is how many rows need no answer any more: those that have one, and those of the prompt but for its last, unless their logits
+// are wanted.
+func (s *PipelineState) settled() int {
+	if s.cfg.Logits == LogitsPrompt {
+		return s.answered
+	}
+	return max(s.answered, len(s.req.Tokens)-1)
+}
+
+// resumeRows decides with how many rows each hop goes on: all it has, but for rows whose answer is wanted, and rows whose outputs
 // the next hop lacks and this one did not keep. The latter are computed again.
 func (s *PipelineState) resumeRows() []int {
 	rows := make([]int, len(s.hops))
 	for i := len(rows) - 1; i >= 0; i-- {
 		h := &s.hops[i]
-		rows[i] = min(h.cachedTo, s.answered)
+		rows[i] = min(h.cachedTo, s.settled())
 		if i+1 < len(rows) && rows[i+1] < rows[i] && h.keptTo < rows[i] {
 			rows[i] = max(rows[i+1], h.keptTo)
 		}

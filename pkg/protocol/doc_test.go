@@ -146,7 +146,8 @@ func TestSpecificationListsLimits(t *testing.T) {
 	t.Parallel()
 	values := map[string]int{
 		"MaxFrame": protocol.MaxFrame, "MaxTensor": protocol.MaxTensor, "MaxRows": protocol.MaxRows, "MaxPositions": protocol.MaxPositions,
-		"MaxVocab": protocol.MaxVocab, "MaxRoute": protocol.MaxRoute, "MaxLayers": protocol.MaxLayers, "MaxAddrs": protocol.MaxAddrs,
+		"MaxPrefix": protocol.MaxPrefix,
+		"MaxVocab":  protocol.MaxVocab, "MaxRoute": protocol.MaxRoute, "MaxLayers": protocol.MaxLayers, "MaxAddrs": protocol.MaxAddrs,
 		"MaxAddr": protocol.MaxAddr, "MaxPeer": protocol.MaxPeer, "MaxRequestID": protocol.MaxRequestID, "MaxMessage": protocol.MaxMessage,
 		"MaxName": protocol.MaxName, "MaxNumerics": protocol.MaxNumerics, "MaxSwarm": protocol.MaxSwarm, "MaxChunk": protocol.MaxChunk,
 		"MaxManifest": protocol.MaxManifest, "MaxLinks": protocol.MaxLinks, "MaxBurst": protocol.MaxBurst, "MaxBurstPart": protocol.MaxBurstPart,

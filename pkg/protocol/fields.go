@@ -63,6 +63,7 @@ func (f *Open) fields(c *coder) {
 	number(c, "max tokens", &f.Request.MaxTokens, math.MaxUint32)
 	codeSampling(c, &f.Request.Sampling)
 	list(c, "rounded boundaries", &f.Rounds, MaxRoute-1, func(c *coder, b *uint32) { number(c, "boundary", b, MaxLayers) })
+	list(c, "prefix", &f.Prefix, MaxPrefix, codeToken)
 	list(c, "sources", &f.Sources, MaxRoute, codeHop)
 	number(c, "rows to take over", &f.Rows, MaxPositions)
 }
@@ -275,7 +276,7 @@ func fieldCount(t Type) int {
 	case TypeError:
 		return 9
 	case TypeOpen:
-		return 16
+		return 17
 	case TypeIntermediateResult:
 		return 14
 	case TypeStatus:

@@ -91,13 +91,17 @@ type Open struct {
 	Path      Path
 	Route     []Hop  // all hops in layer order
 	Index     uint32 // which of Route the receiver is
-	Positions uint32 // rows of KV cache to reserve
+	Positions uint32 // rows that the session may come to have
 	Request   InferenceRequest
 
 	// Rounds are the layer boundaries at which hidden states are rounded to Wire, rising: those of the route that the session
 	// began with. They stay the same when hops are replaced, so that a healed session computes what the first route would have;
 	// at any other boundary hidden states travel as f32. Empty if Wire is f32, which rounds nothing.
 	Rounds []uint32
+
+	// Prefix are the tokens of the first rows, as far as they are known and nothing is wanted of them: the receiver may have those rows
+	// of another session ([Opened].CachedTo). At most MaxPrefix, and no more than Positions.
+	Prefix []TokenID
 
 	Sources []Hop  // who holds rows that the receiver takes over; they tile its layers; nil: none
 	Rows    uint32 // rows to hold when it answers, taken from Sources; 0 if and only if there are none
@@ -115,8 +119,8 @@ func (f *Open) WireAt(boundary int) DType {
 type Opened struct {
 	Session  SessionID
 	Epoch    Epoch
-	KVBytes  uint64 // reserved for this session at this hop
-	CachedTo uint32 // rows the hop's KV cache holds already: of a session that was open with a lower epoch, or taken over from Sources
+	KVBytes  uint64 // of memory that this session has at this hop now
+	CachedTo uint32 // rows the hop's KV cache holds already: of a session that was open with a lower epoch, of Prefix, or taken over from Sources
 	KeptTo   uint32 // rows whose outputs the hop has kept and can send again; never more than CachedTo
 }
 

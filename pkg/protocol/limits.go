@@ -16,6 +16,7 @@ const (
 
 	MaxRows      = 1024      // of one step: twice the largest prefill chunk in use
 	MaxPositions = 1 << 24   // of one session: above any model's context
+	MaxPrefix    = 1 << 17   // tokens named when a session opens: the contexts in use
 	MaxVocab     = 1 << 24   // token IDs are below it
 	MaxRoute     = 256       // hops: one layer each of the deepest models known (126), twice
 	MaxLayers    = 1 << 12   // layer numbers are below it

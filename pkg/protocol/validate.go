@@ -94,6 +94,9 @@ func (f *Open) validate() error {
 	if f.Positions == 0 {
 		return errors.New("no positions to reserve")
 	}
+	if uint64(len(f.Prefix)) > uint64(f.Positions) {
+		return fmt.Errorf("a prefix of %d tokens for %d positions", len(f.Prefix), f.Positions)
+	}
 	if len(f.Rounds) > 0 && f.Wire == F32 {
 		return errors.New("rounded boundaries of a wire that rounds nothing")
 	}

@@ -143,6 +143,8 @@ type nodeHealth struct {
 	Memory struct {
 		Weights     int64 `json:"weights_bytes"`
 		KVUsed      int64 `json:"kv_used_bytes"`
+		KVCached    int64 `json:"kv_cached_bytes"`
+		ReplayUsed  int64 `json:"replay_used_bytes"`
 		Activations int64 `json:"activation_bytes"`
 		Buffers     int64 `json:"buffer_bytes"`
 		Program     int64 `json:"program_bytes"`
@@ -175,10 +177,10 @@ func (p *swarmProcess) checkMemory(t *testing.T, what string) nodeHealth {
 		t.Fatal(err)
 	}
 	rss, m := kib<<10, h.Memory
-	limit := m.Weights + m.KVUsed + m.Activations + m.Buffers + m.Program
+	limit := m.Weights + m.KVUsed + m.KVCached + m.ReplayUsed + m.Activations + m.Buffers + m.Program
 	const mib = 1 << 20
-	t.Logf("layers %s: %d MiB resident, %d MiB planned: weights %d, KV caches in use %d, activations %d, frames %d, program %d",
-		what, rss/mib, limit/mib, m.Weights/mib, m.KVUsed/mib, m.Activations/mib, m.Buffers/mib, m.Program/mib)
+	t.Logf("layers %s: %d MiB resident, %d MiB planned: weights %d, KV caches in use %d, known prompts %d, activations %d, frames %d, program %d",
+		what, rss/mib, limit/mib, m.Weights/mib, m.KVUsed/mib, (m.KVCached+m.ReplayUsed)/mib, m.Activations/mib, m.Buffers/mib, m.Program/mib)
 	if rss > limit {
 		t.Errorf("layers %s: %d bytes resident, %d planned", what, rss, limit)
 	}
