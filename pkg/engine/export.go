@@ -73,8 +73,8 @@ func (e *Engine) exported(f *protocol.Export) (*kv, *protocol.Error) {
 // exportable says why f cannot be served. Engine.mu is held.
 func (s *Session) exportable(f *protocol.Export) *protocol.Error {
 	switch {
-	case f.Numerics != s.engine.cfg.Model.Numerics(s.kv.kind.wire):
-		return s.refuse(protocol.CodeWrongNumerics, "the session's numerics are %s, not %q", s.engine.cfg.Model.Numerics(s.kv.kind.wire), f.Numerics)
+	case f.Numerics != s.numerics:
+		return s.refuse(protocol.CodeWrongNumerics, "the session's numerics are %s, not %q", s.numerics, f.Numerics)
 	case f.Layers.Len() < 1 || !s.layers.Contains(f.Layers):
 		return s.refuse(protocol.CodeWrongLayers, "rows of layers %s are wanted: the session has layers %s here", f.Layers, s.layers)
 	case f.Position >= f.End || f.End > s.kv.rows:

@@ -14,7 +14,7 @@ import (
 // moving is what a session has taken over before its first input, beyond the rows it kept.
 type moving struct {
 	filled []uint32           // [layers] rows there, the kept ones included
-	tokens []protocol.TokenID // of the rows in the last layer, where that ends the model, the kept ones not included
+	tokens []protocol.TokenID // of the rows in the last layer, where the session draws after it, the kept ones not included
 }
 
 // Import takes over rows that another node computed for the session: the next ones of f.Layers, which are a part of the session's. It
@@ -101,7 +101,7 @@ func (s *Session) importable(f *protocol.KVRows) *protocol.Error {
 		return s.refuse(protocol.CodeBadFrame, "%d bytes for %d rows of layers %s: want %d a row", len(f.KV), f.Rows, f.Layers, s.kv.cache.RowBytes(f.Layers.Len()))
 	}
 	want := 0
-	if s.last() && f.Layers.To == s.layers.To {
+	if s.draws() && f.Layers.To == s.layers.To {
 		want = int(f.Rows)
 	}
 	if len(f.Tokens) != want {

@@ -159,7 +159,7 @@ func (e *Engine) compute(ctx context.Context, j *job) error {
 	}
 	begin := e.cfg.Now()
 	err := e.cfg.Model.Forward(k.cache, layers.Input{
-		Layers: j.s.layers, Tokens: in.tokens, Hidden: in.hidden, Logits: e.want(in), Round: j.s.rounds,
+		Layers: j.s.layers, Tokens: in.tokens, Hidden: in.hidden, Logits: e.want(in), Round: j.s.rounds, LocalEnds: j.s.localEnds,
 	}, &e.forward)
 	if err != nil {
 		return err
@@ -180,10 +180,13 @@ func (e *Engine) encode(j *job, queue time.Duration) {
 	s, k, in := j.s, j.kv, j.in
 	j.out.setRows(s, in)
 	r := &j.out.result
-	if s.last() {
+	switch {
+	case s.draws():
 		k.history = append(k.history, in.tokens...)
 		e.appendLogits(j)
-	} else {
+	case s.last():
+		e.appendWanted(j)
+	default:
 		r.Hidden = protocol.AppendHidden(r.Hidden, e.forward.Hidden, s.out)
 		k.kept.append(in.position, r.Hidden, e.reserveKept)
 		if in.silent {

@@ -3,6 +3,8 @@
 package engine
 
 import (
+	"strings"
+
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -47,7 +49,7 @@ func (e *Engine) admit(o *protocol.Open) (hop protocol.Hop, err *protocol.Error)
 	if o.Wire.Size() == 0 {
 		return hop, protocol.Errorf(protocol.CodeBadFrame, "wire type %s: want f32 or f16", o.Wire)
 	}
-	if want := model.Numerics(o.Wire); o.Numerics != want {
+	if want := model.Numerics(o.Wire); strings.TrimSuffix(o.Numerics, protocol.LocalEnds) != want {
 		return hop, protocol.Errorf(protocol.CodeWrongNumerics, "this node computes with %s, not %q: start all nodes with the same --kv and numerics", want, o.Numerics)
 	}
 	at := 0
@@ -119,7 +121,7 @@ func (e *Engine) reserve(s *Session, o *protocol.Open) (rows, outputs uint32, er
 func (e *Engine) newKV(s *Session, o *protocol.Open, freed int64) (*kv, *protocol.Error) {
 	k := &kv{kind: kindOf(o), limit: o.Positions}
 	k.bytes = e.cfg.Model.KVBytes(int(o.Positions))
-	if s.last() {
+	if s.draws() {
 		k.bytes += int64(o.Positions) * 4 // the history
 	}
 	if used := e.kvUsed - freed; k.bytes > e.cfg.KVBudget-used {
@@ -127,9 +129,10 @@ func (e *Engine) newKV(s *Session, o *protocol.Open, freed int64) (*kv, *protoco
 			o.Positions, (k.bytes+1023)/1024, (e.cfg.KVBudget-used)/1024, e.cfg.KVBudget/1024)
 	}
 	k.cache = e.cfg.Model.NewCache(int(o.Positions))
-	if s.last() {
+	if s.draws() {
 		k.history = make([]protocol.TokenID, 0, o.Positions)
-	} else {
+	}
+	if !s.last() {
 		k.kept = newKept(e.cfg.Model.Config().Hidden*s.out.Size(), o.Positions)
 	}
 	e.kvUsed += k.bytes

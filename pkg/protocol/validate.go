@@ -105,6 +105,9 @@ func (f *Open) validate() error {
 	if err := f.validateSources(); err != nil {
 		return err
 	}
+	if f.LocalEnds() && f.Request.Sampling != (Sampling{}) {
+		return errors.New("sampling parameters for hops that draw no tokens")
+	}
 	return f.Request.Sampling.validate()
 }
 
