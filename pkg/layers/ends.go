@@ -4,6 +4,7 @@ package layers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -16,9 +17,14 @@ import (
 // hidden states alone ([Input.LocalEnds]). Their results are those that nodes get, bit for bit. Safe for concurrent use: calls wait for
 // each other.
 type Ends struct {
-	mu    sync.Mutex // guards model's scratch memory
-	model *Model     // without layers
+	cfg Config
+
+	mu     sync.Mutex // guards all following fields
+	model  *Model     // without layers
+	closed bool
 }
+
+var errEndsClosed = errors.New("the model's ends are closed")
 
 // LoadEnds makes a model's ends ready. The embedding refers to the file's bytes, which must stay mapped as long as the ends live.
 func LoadEnds(ctx context.Context, f *gguf.File, cfg *Config, threads int) (*Ends, error) {
@@ -46,18 +52,18 @@ func LoadEnds(ctx context.Context, f *gguf.File, cfg *Config, threads int) (*End
 		f.Release(t)
 	}
 	m.bytes = l.held
-	return &Ends{model: m}, nil
+	return &Ends{cfg: *cfg, model: m}, nil
 }
 
 // Config returns the model's shape. The caller must not change it.
-func (e *Ends) Config() *Config { return &e.model.cfg }
+func (e *Ends) Config() *Config { return &e.cfg }
 
 // WeightBytes returns the memory of the weights held, those of the embedding included that stay in the mapped file.
 func (e *Ends) WeightBytes() int64 { return e.model.bytes }
 
 // Embed writes the hidden states that the first layer takes for some tokens to dst, [len(tokens)][hidden].
 func (e *Ends) Embed(dst []float32, tokens []protocol.TokenID) error {
-	c := &e.model.cfg
+	c := &e.cfg
 	if len(dst) != len(tokens)*c.Hidden {
 		return fmt.Errorf("embed %d tokens into %d hidden states: want %d", len(tokens), len(dst), len(tokens)*c.Hidden)
 	}
@@ -68,6 +74,9 @@ func (e *Ends) Embed(dst []float32, tokens []protocol.TokenID) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return errEndsClosed
+	}
 	s := &e.model.scratch
 	s.x, s.tokens = dst, tokens
 	e.model.pool.Run(len(tokens), s.do.embed)
@@ -77,21 +86,32 @@ func (e *Ends) Embed(dst []float32, tokens []protocol.TokenID) error {
 
 // Logits writes the logits of rows of hidden states, as the last layer gave them, to dst, [rows][vocab].
 func (e *Ends) Logits(dst, hidden []float32) error {
-	m := e.model
-	n := len(hidden) / m.cfg.Hidden
-	if n == 0 || n > MaxRows || len(hidden) != n*m.cfg.Hidden || len(dst) != n*m.cfg.Vocab {
-		return fmt.Errorf("%d logits of %d hidden states: want 1 to %d rows of %d logits and %d hidden states", len(dst), len(hidden), MaxRows, m.cfg.Vocab, m.cfg.Hidden)
+	c := &e.cfg
+	n := len(hidden) / c.Hidden
+	if n == 0 || n > MaxRows || len(hidden) != n*c.Hidden || len(dst) != n*c.Vocab {
+		return fmt.Errorf("%d logits of %d hidden states: want 1 to %d rows of %d logits and %d hidden states", len(dst), len(hidden), MaxRows, c.Vocab, c.Hidden)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return errEndsClosed
+	}
+	m := e.model
 	if s := &m.scratch; n > s.maxRows {
 		s.maxRows = n
-		s.normed = make([]float32, n*m.cfg.Hidden)
-		s.acts = kernel.NewActs(n, m.cfg.Hidden)
+		s.normed = make([]float32, n*c.Hidden)
+		s.acts = kernel.NewActs(n, c.Hidden)
 	}
 	m.project(dst, hidden, n)
 	return nil
 }
 
-// Close ends the compute threads and gives the weights' memory back. The ends must not be used any more.
-func (e *Ends) Close() { e.model.Close() }
+// Close ends the compute threads and gives the weights' memory back. Calls that come later fail.
+func (e *Ends) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.closed = true
+		e.model.Close()
+	}
+}

@@ -127,6 +127,11 @@ func TestEndsRefuse(t *testing.T) {
 			t.Errorf("%v, want %q", err, name)
 		}
 	}
+	e.Close()
+	e.Close()
+	if e.Embed(x, make([]protocol.TokenID, 2)) == nil || e.Logits(logits, x) == nil {
+		t.Error("closed ends compute")
+	}
 	headless := tiny{edit: func(name string, _ *gguf.TensorData) bool { return name != "output_norm.weight" }}.file(t)
 	if _, err := layers.LoadEnds(t.Context(), headless, parse(t, headless), 1); err == nil || !strings.Contains(err.Error(), `"output_norm.weight" is missing`) {
 		t.Errorf("without a norm: %v", err)

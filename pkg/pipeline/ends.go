@@ -84,6 +84,11 @@ func (e *Ends) Enter(f protocol.Frame) (protocol.Frame, error) {
 		defer e.mu.Unlock()
 		e.begin(f.Epoch)
 		e.have = f.Rows[0]
+	case *protocol.Truncate:
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.begin(f.Epoch)
+		e.have = min(e.have, f.Position)
 	case *protocol.Step:
 		return e.enter(f)
 	}
