@@ -26,7 +26,7 @@ type endsOptions struct {
 }
 
 func (o *endsOptions) register(f *pflag.FlagSet) {
-	f.BoolVar(&o.local, "local-ends", false, "compute embedding, final norm, head and sampler here, from the file that --model names (default: the embedded demo model): nodes see hidden states, not tokens")
+	f.BoolVar(&o.local, "local-ends", false, "compute embedding, head and sampler here, from the file that --model names (default: the demo model); nodes get no tokens")
 	cmdline.ThreadsVar(f, &o.threads, "with --local-ends: compute threads here")
 }
 

@@ -5,6 +5,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -168,6 +169,58 @@ func TestLocalEnds(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// modest is a node of a build that knows nothing of local ends.
+type modest struct{ p2p.Node }
+
+func (m modest) Status() *protocol.Status {
+	st := m.Node.Status()
+	st.Numerics = slices.DeleteFunc(st.Numerics, func(id string) bool { return strings.HasSuffix(id, protocol.LocalEnds) })
+	return st
+}
+
+func (m modest) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error) (p2p.Session, *protocol.Opened, error) {
+	if o.LocalEnds() {
+		return nil, nil, protocol.Errorf(protocol.CodeWrongNumerics, "this node computes with n1/kv-f16/wire-f32, not %q", o.Numerics)
+	}
+	return m.Node.OpenSession(o, deliver)
+}
+
+// TestNodesWithoutLocalEnds: routes avoid nodes that cannot leave the ends to the coordinator; where nobody else has the layers, the error says so.
+func TestNodesWithoutLocalEnds(t *testing.T) {
+	t.Parallel()
+	swarm := startHealing(t, nil, "a:0-15")
+	old, _ := startNode(t, "16-31", func(c *node.Config) {
+		c.Bootstrap, c.Serve = []string{address(swarm.first)}, func(n p2p.Node) p2p.Node { return modest{n} }
+	})
+	c := join(t, swarm.first, nil)
+	plain, m := find(t, c, Selector{})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	said := ""
+	_, err := c.Find(ctx, withEnds(), func(what string) {
+		said = what
+		cancel()
+	})
+	if want := "update them, or go without --local-ends"; err == nil || !strings.Contains(said, want) {
+		t.Errorf("%v, after %q, want %q", err, said, want)
+	}
+	// One that is in a route all the same refuses by name, and the generation ends with that.
+	ends := *plain
+	ends.Numerics, ends.Ends = plain.Numerics+protocol.LocalEnds, demoEnds()
+	_, err = c.Generate(t.Context(), &ends, m, &Request{Prompt: question, MaxTokens: 2, FailFast: true}, Observer{})
+	if !errors.Is(err, &protocol.Error{Code: protocol.CodeWrongNumerics}) || !strings.Contains(err.Error(), "16-31") {
+		t.Errorf("%v, want the refusal of layers 16-31", err)
+	}
+	startNode(t, "16-31", func(c *node.Config) { c.Bootstrap = []string{address(swarm.first)} })
+	target, _ := find(t, c, withEnds())
+	if target.Hops[1].Peer == old.Host().ID().String() {
+		t.Error("the route goes through the node that cannot")
+	}
+	if r, err := c.Generate(t.Context(), target, m, &Request{Prompt: question, MaxTokens: 2}, Observer{}); err != nil || len(r.Tokens) != 2 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
