@@ -22,6 +22,7 @@ import (
 // inferOptions are the flags of `coordinator infer`.
 type inferOptions struct {
 	swarm swarmOptions
+	ends  endsOptions
 	model string
 
 	maxTokens   uint32
@@ -53,16 +54,21 @@ applied where it has one; --chat-template takes another one, --raw sends the pro
 same prompt always gives the same tokens; with a temperature, the same --seed does.
 
 A node that dies, hangs or is cut off costs time, not the answer: another one that serves its layers takes over and the same tokens
-go on. Where there is none, the generation waits for one (--recover-timeout), or fails at once with --on-failure fail.`,
+go on. Where there is none, the generation waits for one (--recover-timeout), or fails at once with --on-failure fail.
+
+With --local-ends this machine turns tokens into hidden states and hidden states into tokens itself, from the model's file, and nodes get
+no token IDs. The answer is the same. It is no secrecy: who has the model can learn tokens from hidden states (SECURITY.md).`,
 		Example: `  coordinator infer "What is AI?"
   coordinator infer --temperature 0.7 --top-p 0.9 --seed 1 --raw "Once upon a time"
+  coordinator infer --local-ends --model llama.gguf "What is AI?"
   coordinator infer --json "What is AI?" | jq .overhead_ms_per_token`,
 		Args: exactArgs(1, `one prompt: coordinator infer "What is AI?"`),
 		RunE: func(cmd *cobra.Command, args []string) error { return infer(cmd, o, args[0]) },
 	}
 	o.swarm.register(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.model, "model", "", "which model, by name or ID prefix, when the swarm serves several")
+	f.StringVar(&o.model, "model", "", "which model, by name or ID prefix, when the swarm serves several; with --local-ends, its file")
+	o.ends.register(f)
 	f.Uint32Var(&o.maxTokens, "max-tokens", 256, "tokens to generate at the most")
 	f.Float32Var(&o.sampling.Temperature, "temperature", 0, "0 takes the likeliest token; higher is more varied")
 	f.Uint32Var(&o.sampling.TopK, "top-k", 0, "keep the k likeliest tokens (0: all)")
@@ -170,6 +176,11 @@ func infer(cmd *cobra.Command, o *inferOptions, prompt string) error {
 	if err != nil {
 		return err
 	}
+	ends, err := o.ends.open(ctx, &selector)
+	if err != nil {
+		return err
+	}
+	defer ends.Close()
 	c, err := o.swarm.dial(ctx)
 	if err != nil {
 		return err

@@ -94,6 +94,9 @@ func (p *progress) started(t *client.Target, requestID string, prompt []protocol
 	}
 	fmt.Fprintf(p.w, "request %s: model %s (%s), %s, numerics %s\n", requestID, t.Name, t.Model.Short(), plural(len(t.Hops), "shard"), t.Numerics)
 	fmt.Fprintf(p.w, "prompt: %s %v\n", plural(len(prompt), "token"), prompt)
+	if t.Ends != nil {
+		fmt.Fprintln(p.w, "embedding, head and sampler are here: nodes get hidden states, no tokens")
+	}
 }
 
 func (p *progress) opened(r *pipeline.Report) {
@@ -187,6 +190,9 @@ func (p *progress) done(r *client.Result) {
 	fmt.Fprintf(p.w, "prefill                %10.1f ms of processing, %s\n", milliseconds(rep.Prefill), plural(rep.PromptTokens, "token"))
 	fmt.Fprintf(p.w, "processing time        %10.1f ms in %s\n", milliseconds(rep.Processing), plural(rep.DecodeSteps, "decode step"))
 	fmt.Fprintf(p.w, "coordination overhead  %10.1f ms, %.2f ms a token\n", milliseconds(rep.Overhead), milliseconds(rep.OverheadPerToken()))
+	if r.Target.Ends != nil {
+		fmt.Fprintf(p.w, "embedding and head     %10.1f ms here, part of the above\n", milliseconds(r.Ends))
+	}
 	reason := rep.Reason
 	if reason == "" {
 		reason = "error"

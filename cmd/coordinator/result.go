@@ -36,6 +36,7 @@ type inferResult struct {
 	ProcessingMS       float64            `json:"processing_ms"`
 	OverheadMS         float64            `json:"overhead_ms"`
 	OverheadMSPerToken float64            `json:"overhead_ms_per_token"`
+	EndsMS             float64            `json:"ends_ms"`
 	TokensPerSecond    float64            `json:"tokens_per_second"`
 	RecoveryMS         float64            `json:"recovery_ms"`
 	Recoveries         []recoveryResult   `json:"recoveries"`
@@ -99,6 +100,7 @@ func newInferResult(r *client.Result, err error) *inferResult {
 		DecodeMS: ms(rep.Decode), ProcessingMS: ms(rep.Processing), OverheadMS: ms(rep.Overhead),
 		OverheadMSPerToken: ms(rep.OverheadPerToken()), TokensPerSecond: round3(rep.TokensPerSecond()),
 	}
+	out.EndsMS = ms(r.Ends)
 	if out.Tokens == nil {
 		out.Tokens = []protocol.TokenID{}
 	}

@@ -22,6 +22,7 @@ import (
 // serveOptions are the flags of `coordinator serve`.
 type serveOptions struct {
 	swarm swarmOptions
+	ends  endsOptions
 	model string
 	wire  string
 	kv    string
@@ -64,7 +65,8 @@ otherwise. At Ctrl-C or SIGTERM what runs may go on for --drain-timeout; nothing
 	f.StringVar(&o.keyFile, "api-key-file", "", "file with the API keys that may ask, one a line, a name for its owner behind it if wanted")
 	f.BoolVar(&o.anyone, "allow-anyone", false, "let everybody ask who reaches an address that others reach too")
 	f.StringSliceVar(&o.origins, "cors-origin", nil, "origin of web pages that may ask, such as https://chat.example.org; repeatable")
-	f.StringVar(&o.model, "model", "", "serve this model only, by name or ID prefix (default: all that the swarm has)")
+	f.StringVar(&o.model, "model", "", "serve this model only, by name or ID prefix (default: all that the swarm has); with --local-ends, by its file")
+	o.ends.register(f)
 	f.StringVar(&o.wire, "wire", "f32", "element type of hidden states on the wire: f32 (exact) or f16 (half the bytes)")
 	f.StringVar(&o.kv, "kv", "", "element type of the KV cache a route must have: f16 or f32 (default: what the nodes serve)")
 	f.IntVar(&o.parallel, "parallel", 16, "generations at once; more wait")
@@ -143,6 +145,11 @@ func serve(ctx context.Context, o *serveOptions) error {
 	if cfg.Log, err = cmdline.NewLogger(o.logLevel, o.logJSON); err != nil {
 		return err
 	}
+	ends, err := o.ends.open(ctx, &cfg.Selector)
+	if err != nil {
+		return err
+	}
+	defer ends.Close()
 	if cfg.Client, err = o.swarm.dial(ctx); err != nil {
 		return err
 	}

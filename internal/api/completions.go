@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/internal/client"
+	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
 // chat answers POST /v1/chat/completions.
@@ -67,7 +68,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(fields
 
 // of says what computed the answer.
 func (r *response) of(t *client.Target) {
-	r.Model, r.Fingerprint = t.Name, t.Model.Short()+"/"+t.Numerics
+	r.Model, r.Fingerprint = t.Name, t.Model.Short()+"/"+strings.TrimSuffix(t.Numerics, protocol.LocalEnds) // who has the ends changes no answer
 }
 
 // refuse answers with an error, and nobody who has gone.

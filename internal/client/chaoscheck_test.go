@@ -37,6 +37,7 @@ var (
 			Layers: chaosLayers, Hidden: 16, FFN: 16, Heads: 2, KVHeads: 1, Context: 128, Vocab: 320, Type: quant.F32, Embed: quant.F32, Head: quant.F32, Seed: 1,
 		})))
 	})
+	chaosEnds     = sync.OnceValue(func() *Ends { return endsOf(chaosFile()) })
 	chaosManifest = sync.OnceValue(func() *gguf.Manifest { return must(gguf.BuildManifest(chaosFile())) })
 )
 
@@ -75,7 +76,11 @@ func (s *chaosSwarm) prepare() ([]*chaosGeneration, error) {
 	for i, q := range s.plan.requests {
 		g := &chaosGeneration{chaosRequest: q, name: fmt.Sprintf("generation %d", i), client: s.clients[q.client]}
 		var err error
-		if g.target, err = g.client.c.Find(ctx, Selector{Wire: q.wire}, nil); err != nil {
+		selector := Selector{Wire: q.wire}
+		if q.local {
+			selector.Model, selector.Ends = protocol.ModelID(chaosManifest().ID()).String(), chaosEnds()
+		}
+		if g.target, err = g.client.c.Find(ctx, selector, nil); err != nil {
 			return nil, err
 		}
 		if g.model, err = g.client.c.Model(ctx, g.target); err != nil {

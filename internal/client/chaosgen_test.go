@@ -43,6 +43,7 @@ type chaosRequest struct {
 	client int
 	at     time.Duration
 	wire   protocol.DType
+	local  bool // the model's ends are the client's
 	req    Request
 }
 
@@ -165,6 +166,7 @@ func (p *chaosPlan) drawRequests(r chaosRand) {
 		for range 1 + r.IntN(30) {
 			q.req.Tokens = append(q.req.Tokens, protocol.TokenID(r.IntN(256)))
 		}
+		q.local = r.IntN(3) == 0
 		p.requests = append(p.requests, q)
 	}
 }
@@ -263,8 +265,8 @@ func (p *chaosPlan) String() string {
 		fmt.Fprintf(&b, "  host %d: layers %s, %s a row, budget for outputs %d\n", i, n.layers, n.step, n.replay)
 	}
 	for i, q := range p.requests {
-		fmt.Fprintf(&b, "  generation %d at %s of host %d: %d tokens to a prompt of %d, wire %s, path %d, chunks of %d, fail fast %t\n",
-			i, q.at, len(p.nodes)+q.client, q.req.MaxTokens, len(q.req.Tokens), q.wire, q.req.Path, q.req.ChunkRows, q.req.FailFast)
+		fmt.Fprintf(&b, "  generation %d at %s of host %d: %d tokens to a prompt of %d, wire %s, path %d, chunks of %d, fail fast %t, local ends %t\n",
+			i, q.at, len(p.nodes)+q.client, q.req.MaxTokens, len(q.req.Tokens), q.wire, q.req.Path, q.req.ChunkRows, q.req.FailFast, q.local)
 	}
 	for _, f := range p.faults {
 		fmt.Fprintf(&b, "  %s\n", f)

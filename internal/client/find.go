@@ -20,6 +20,7 @@ type Selector struct {
 	Model string         // name or ID prefix; "": the only complete one
 	KV    protocol.DType // of the KV cache; 0: what the nodes have, f16 first
 	Wire  protocol.DType // 0: f32
+	Ends  *Ends          // of the model, which Model must name by its ID, on this machine: nodes get hidden states only; nil: they get tokens
 }
 
 // Target is a model with a route through it.
@@ -31,6 +32,7 @@ type Target struct {
 	Hops     []protocol.Hop
 	Numerics string
 	Wire     protocol.DType
+	Ends     *Ends // as in the selector
 }
 
 // Find waits until the swarm serves all layers of a model that s allows, and returns a route. While it waits it calls looking, from another
@@ -153,7 +155,7 @@ func route(d *discovery.Directory, m discovery.Model, s Selector, judge func([]p
 			}
 			continue
 		}
-		t := &Target{Model: m.ID, Name: m.Name, NLayers: m.NLayers, Hops: hops, Numerics: numerics, Wire: s.Wire, Context: protocol.MaxPositions}
+		t := &Target{Model: m.ID, Name: m.Name, NLayers: m.NLayers, Hops: hops, Numerics: numerics, Wire: s.Wire, Ends: s.Ends, Context: protocol.MaxPositions}
 		for _, h := range hops {
 			if n := d.Node(h.Peer); n != nil {
 				t.Context = min(t.Context, int(n.Status.Context))
@@ -163,6 +165,9 @@ func route(d *discovery.Directory, m discovery.Model, s Selector, judge func([]p
 	}
 	if ids := offered(d, m.ID, s); len(ids) > 1 && len(placement.Missing(d.Candidates(m.ID, ""), m.NLayers)) == 0 {
 		first = fmt.Errorf("all layers are served, but not all with the same numerics (%s): start every node with the same --kv", strings.Join(ids, ", "))
+	}
+	if s.Ends != nil && len(placement.Missing(d.Candidates(m.ID, ""), m.NLayers)) == 0 {
+		first = errors.New("all layers are served, but not all by nodes that leave embedding and head to the coordinator: update them, or go without --local-ends")
 	}
 	if first == nil {
 		first = fmt.Errorf("no node offers a KV cache of %s with hidden states of %s", orAny(s.KV), s.Wire)
@@ -180,12 +185,16 @@ func orAny(d protocol.DType) string {
 // offered lists the numerics IDs of a model's nodes that s allows, f16 KV caches first.
 func offered(d *discovery.Directory, id protocol.ModelID, s Selector) []string {
 	var ids []string
+	ending := "/wire-" + s.Wire.String()
+	if s.Ends != nil {
+		ending += protocol.LocalEnds
+	}
 	for _, n := range d.Nodes() {
 		if n.Status.Model != id {
 			continue
 		}
 		for _, numerics := range n.Status.Numerics {
-			if !strings.HasSuffix(numerics, "/wire-"+s.Wire.String()) || s.KV != 0 && !strings.Contains(numerics, "/kv-"+s.KV.String()+"/") {
+			if !strings.HasSuffix(numerics, ending) || s.KV != 0 && !strings.Contains(numerics, "/kv-"+s.KV.String()+"/") {
 				continue
 			}
 			if !slices.Contains(ids, numerics) {

@@ -63,6 +63,7 @@ type Result struct {
 	Reasoning    string // what came before the text, without its marks
 	Tokens       []protocol.TokenID
 	Report       *pipeline.Report
+	Ends         time.Duration // what embedding, head and draws took here; 0: nodes did that
 }
 
 // Generate runs one generation over the target's route. When it fails on the way, the result holds what was generated until then, beside
@@ -95,7 +96,13 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 		}
 	}
 	d := newDialer(c, t)
-	state, err := pipeline.Generate(ctx, d, pipeline.Config{
+	var way pipeline.Dialer = d
+	var ends *pipeline.Ends
+	if t.Ends != nil {
+		ends = t.Ends.generation(req.Sampling)
+		way = ends.Dialer(d)
+	}
+	state, err := pipeline.Generate(ctx, way, pipeline.Config{
 		Session: session, Model: t.Model, Numerics: t.Numerics, Wire: t.Wire, Path: req.Path, Route: t.Hops, Context: t.Context,
 		ChunkRows: req.ChunkRows, StepTimeout: req.StepTimeout, Logits: req.Logits, End: m.Tokenizer.IsEnd,
 		Recover: !req.FailFast, RecoverTimeout: req.RecoverTimeout,
@@ -110,6 +117,9 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 		return nil, err
 	}
 	d.noteEnd(state, err)
+	if ends != nil {
+		r.Ends = ends.Took()
+	}
 	text.finish()
 	show()
 	r.Text, r.Reasoning, r.Tokens, r.Report = text.text.String(), text.reasoning.String(), state.Generated(), state.Report()

@@ -68,6 +68,7 @@ func TestHealing(t *testing.T) {
 		replay int64 // budget for kept outputs
 		healed int   // shards of the route afterwards
 		chunk  int
+		local  bool // the model's ends are here
 	}{
 		{name: "first hop", route: []string{"a", "b", "c"}, stop: []string{"a"}, at: 4, healed: 3},
 		{name: "middle hop", route: []string{"a", "b", "c"}, stop: []string{"b"}, at: 4, healed: 3},
@@ -77,6 +78,10 @@ func TestHealing(t *testing.T) {
 		{name: "in prefill", route: []string{"a", "b", "c"}, stop: []string{"b"}, at: 2, chunk: 3, healed: 3},
 		{name: "relay", route: []string{"a", "b", "c"}, stop: []string{"b"}, at: 4, path: protocol.PathRelay, healed: 3},
 		{name: "outputs not kept", route: []string{"a", "b", "c"}, stop: []string{"c"}, at: 4, replay: -1, healed: 3},
+		{name: "first hop, local ends", route: []string{"a", "b", "c"}, stop: []string{"a"}, at: 4, healed: 3, local: true},
+		{name: "last hop, local ends", route: []string{"a", "b", "c"}, stop: []string{"c"}, at: 4, healed: 3, local: true},
+		{name: "all hops in prefill, local ends", route: []string{"a", "b", "c"}, stop: []string{"a", "b", "c"}, at: 2, chunk: 3, healed: 3, local: true},
+		{name: "relay, local ends", route: []string{"a", "b", "c"}, stop: []string{"a", "c"}, at: 4, path: protocol.PathRelay, healed: 3, local: true},
 		{name: "by two", nodes: []string{"a:0-10", "b:11-20", "c:21-31", "left:9-15", "right:16-25"}, route: []string{"a", "b", "c"}, stop: []string{"b"}, at: 4, healed: 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -85,9 +90,17 @@ func TestHealing(t *testing.T) {
 			if specs == nil {
 				specs = []string{"a:0-10", "b:11-20", "c:21-31", "a2:0-10", "b2:11-20", "c2:21-31"}
 			}
-			swarm := startHealing(t, func(cfg *node.Config) { cfg.ReplayBudget = c.replay }, append([]string{"rest:0-0"}, specs...)...)
+			var heard heard
+			swarm := startHealing(t, func(cfg *node.Config) {
+				cfg.ReplayBudget = c.replay
+				heard.listen(cfg)
+			}, append([]string{"rest:0-0"}, specs...)...)
 			client := join(t, swarm.first, nil)
-			target, m := find(t, client, Selector{})
+			selector := Selector{}
+			if c.local {
+				selector = withEnds()
+			}
+			target, m := find(t, client, selector)
 			view := func() bool { v, err := client.Look(t.Context()); return err == nil && len(v.Nodes) == len(specs)+1 }
 			eventually(t, "all nodes are known", view)
 			swarm.route(target, c.route...)
@@ -116,6 +129,9 @@ func TestHealing(t *testing.T) {
 			}
 			if len(r.Report.Recoveries) == 0 || len(r.Report.Shards) != c.healed {
 				t.Errorf("%d recoveries and %d shards in the end, want %d; %v", len(r.Report.Recoveries), len(r.Report.Shards), c.healed, describe(notices))
+			}
+			if c.local {
+				heard.quiet(t)
 			}
 			for name, n := range swarm.nodes {
 				if !slices.Contains(c.stop, name) {

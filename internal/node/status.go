@@ -36,7 +36,8 @@ func (n *Node) Status() *protocol.Status {
 
 // numerics lists the IDs that the node computes with.
 func (n *Node) numerics() []string {
-	return []string{layers.Numerics(n.cfg.KV, protocol.F32), layers.Numerics(n.cfg.KV, protocol.F16)}
+	f32, f16 := layers.Numerics(n.cfg.KV, protocol.F32), layers.Numerics(n.cfg.KV, protocol.F16)
+	return []string{f32, f16, f32 + protocol.LocalEnds, f16 + protocol.LocalEnds}
 }
 
 // ready reports whether the node takes sessions and others can find it.

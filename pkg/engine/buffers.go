@@ -32,7 +32,7 @@ func (s *Session) cost(f protocol.Frame) int64 {
 	cfg := s.engine.cfg.Model.Config()
 	out := int64(rows) * int64(cfg.Hidden) * int64(s.out.Size())
 	if s.last() {
-		out = int64(logits) * int64(cfg.Vocab) * 4
+		out = int64(logits) * int64(s.answerWidth()) * 4
 	}
 	return int64(hidden) + 2*min(out, protocol.MaxTensor)
 }

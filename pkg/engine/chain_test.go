@@ -10,8 +10,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/shardnode/shardnode/pkg/engine"
+	"github.com/shardnode/shardnode/pkg/gguf"
 	"github.com/shardnode/shardnode/pkg/layers"
+	"github.com/shardnode/shardnode/pkg/pipeline"
 	"github.com/shardnode/shardnode/pkg/protocol"
+	"github.com/shardnode/shardnode/pkg/sampler"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,11 +91,21 @@ type chain struct {
 	position uint32
 	prefix   []protocol.TokenID // named when the session opens
 	rounds   []uint32           // of the session; nil: the boundaries of the route being opened, if its wire rounds
+	ends     *pipeline.Ends     // of a session whose ends are the coordinator's; nil: the hops'
 }
 
 func openChain(t testing.TB, nodes []node, id byte, wire protocol.DType, rs []protocol.LayerRange, positions int, sampling protocol.Sampling) *chain {
 	t.Helper()
+	return openEither(t, false, nodes, id, wire, rs, positions, sampling)
+}
+
+// openEither is openChain, if local with a coordinator that has the model's ends: hops see no tokens, and what the chain gives must be the same.
+func openEither(t testing.TB, local bool, nodes []node, id byte, wire protocol.DType, rs []protocol.LayerRange, positions int, sampling protocol.Sampling) *chain {
+	t.Helper()
 	c := &chain{t: t, id: protocol.SessionID{id}, out: make(chan protocol.Frame, 256)}
+	if local {
+		c.ends = newEnds(t, sampling)
+	}
 	if cached := c.open(nodes, wire, rs, positions, sampling); slices.Max(cached) != 0 {
 		t.Fatalf("fresh sessions have %v rows", cached)
 	}
@@ -124,6 +137,10 @@ func (c *chain) open(nodes []node, wire protocol.DType, rs []protocol.LayerRange
 		if c.rounds != nil {
 			o.Rounds = c.rounds
 		}
+		if c.ends != nil {
+			o = c.ends.Open(o)
+			o.Numerics += protocol.LocalEnds
+		}
 		s, opened, err := nodes[i].Open(testPeer, o, deliver)
 		if err != nil {
 			c.t.Fatalf("open hop %d: %v", i, err)
@@ -137,10 +154,46 @@ func (c *chain) open(nodes []node, wire protocol.DType, rs []protocol.LayerRange
 	return cached
 }
 
+// newEnds returns the ends of a session of the test model.
+func newEnds(t testing.TB, sampling protocol.Sampling) *pipeline.Ends {
+	t.Helper()
+	f, err := gguf.Parse(testFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := layers.ParseConfig(f.Meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := layers.LoadEnds(t.Context(), f, cfg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	s := sampler.New(testVocab)
+	return pipeline.NewEnds(pipeline.EndsConfig{
+		Model: m, Hidden: testHidden, Vocab: testVocab, Sampling: sampling,
+		Draw: func(logits []float32, history []protocol.TokenID, p protocol.Sampling) protocol.TokenID {
+			return s.Sample(logits, history, uint32(len(history)), p)
+		},
+	})
+}
+
+// submit hands the first hop an input.
+func (c *chain) submit(f protocol.Frame) error {
+	if c.ends != nil {
+		var err error
+		if f, err = c.ends.Enter(f); err != nil {
+			return err
+		}
+	}
+	return c.sessions[0].Submit(context.Background(), f)
+}
+
 // send submits a step over tokens.
 func (c *chain) send(tokens []protocol.TokenID, logits []uint32, sample bool) {
 	c.t.Helper()
-	err := c.sessions[0].Submit(context.Background(), &protocol.Step{
+	err := c.submit(&protocol.Step{
 		Session: c.id, Epoch: c.epoch, Step: c.step, Position: c.position, Tokens: tokens, Logits: logits, Sample: sample,
 	})
 	if err != nil {
@@ -152,7 +205,7 @@ func (c *chain) send(tokens []protocol.TokenID, logits []uint32, sample bool) {
 
 func (c *chain) truncate(position uint32) {
 	c.t.Helper()
-	if err := c.sessions[0].Submit(context.Background(), &protocol.Truncate{Session: c.id, Epoch: c.epoch, Step: c.step, Position: position}); err != nil {
+	if err := c.submit(&protocol.Truncate{Session: c.id, Epoch: c.epoch, Step: c.step, Position: position}); err != nil {
 		c.t.Fatalf("truncate to %d: %v", position, err)
 	}
 	c.step++
@@ -170,7 +223,7 @@ func (c *chain) resume(tokens []protocol.TokenID, answered uint32, chunk int) []
 			rows[i] = max(rows[i+1], c.opened[i].KeptTo) // outputs are missing: compute them again
 		}
 	}
-	if err := c.sessions[0].Submit(context.Background(), &protocol.Resume{Session: c.id, Epoch: c.epoch, Rows: rows}); err != nil {
+	if err := c.submit(&protocol.Resume{Session: c.id, Epoch: c.epoch, Rows: rows}); err != nil {
 		c.t.Fatalf("resume with %v rows: %v", rows, err)
 	}
 	if echo, ok := (<-c.out).(*protocol.Resume); !ok || !slices.Equal(echo.Rows, rows) || echo.Epoch != c.epoch {
@@ -199,6 +252,14 @@ func (c *chain) recv() *protocol.IntermediateResult {
 	r, ok := f.(*protocol.IntermediateResult)
 	if !ok {
 		c.t.Fatalf("the route answered %T: %v", f, f)
+	}
+	if c.ends != nil {
+		if slices.ContainsFunc(r.Tokens, func(t protocol.TokenID) bool { return t != 0 }) || len(r.Generated) > 0 {
+			c.t.Fatalf("the last hop knows tokens: %+v", r)
+		}
+		if err := c.ends.Leave(r); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 	return r
 }

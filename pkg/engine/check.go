@@ -6,21 +6,32 @@ import "github.com/shardnode/shardnode/pkg/protocol"
 
 // shape is what a session's inputs must fit.
 type shape struct {
-	layers  protocol.LayerRange
-	in      protocol.DType // of hidden states that come
-	index   int            // place in the route
-	hidden  int            // width of hidden states
-	vocab   int
-	maxRows int // of one input
+	layers    protocol.LayerRange
+	in        protocol.DType // of hidden states that come
+	index     int            // place in the route
+	hidden    int            // width of hidden states
+	vocab     int
+	maxRows   int  // of one input
+	localEnds bool // the coordinator has them: no tokens come, and none go
 }
 
 func shapeOf(o *protocol.Open, hidden, vocab, maxRows int) shape {
 	layers := o.Route[o.Index].Layers
-	return shape{layers: layers, in: o.WireAt(layers.From), index: int(o.Index), hidden: hidden, vocab: vocab, maxRows: maxRows}
+	return shape{
+		layers: layers, in: o.WireAt(layers.From), index: int(o.Index), hidden: hidden, vocab: vocab, maxRows: maxRows, localEnds: o.LocalEnds(),
+	}
 }
 
-// first says whether the hop has the model's first layer.
-func (s *shape) first() bool { return s.layers.From == 0 }
+// embeds says whether the hop takes tokens: it has the model's first layer, and embeds.
+func (s *shape) embeds() bool { return s.layers.From == 0 && !s.localEnds }
+
+// answerWidth is how many elements of a row the last hop returns where they are wanted.
+func (s *shape) answerWidth() int {
+	if s.localEnds {
+		return s.hidden
+	}
+	return s.vocab
+}
 
 // check decides what becomes of a frame: it must be the next one by o, suit the hop, and be consistent. Frames that are
 // dropped anyway are not looked into. On an error o may have moved; the caller puts it back.
@@ -47,8 +58,8 @@ func (s *shape) check(o *order, f protocol.Frame) (verdict, *protocol.Error) {
 }
 
 func (s *shape) checkStep(o *order, f *protocol.Step) *protocol.Error {
-	if !s.first() {
-		return o.refuse(protocol.CodeBadFrame, "layers %s take hidden states, not tokens: send steps to the first hop", s.layers)
+	if !s.embeds() {
+		return o.refuse(protocol.CodeBadFrame, "layers %s take hidden states, not tokens: send steps to a first hop that embeds", s.layers)
 	}
 	return s.checkRows(o, f.Position, f.Tokens, f.Logits, f.Sample)
 }
@@ -62,7 +73,7 @@ func (s *shape) checkResult(o *order, f *protocol.IntermediateResult) *protocol.
 		hidden = 0 // the rows are here
 	}
 	switch {
-	case s.first():
+	case s.embeds():
 		return refuse("the first hop takes tokens, not hidden states: send a step")
 	case f.DType != s.in:
 		return refuse("hidden states are %s, the session takes %s here", f.DType, s.in)
@@ -86,7 +97,13 @@ func (s *shape) checkRows(o *order, position uint32, tokens []protocol.TokenID, 
 	if len(tokens) > s.maxRows {
 		return refuse("%d rows in one step, the most is %d: send smaller chunks", len(tokens), s.maxRows)
 	}
+	if s.localEnds && sample {
+		return refuse("a token is to be drawn, but the coordinator has the head: ask for the row")
+	}
 	for _, t := range tokens {
+		if s.localEnds && t != 0 {
+			return refuse("token %d in a session whose tokens stay with the coordinator: send 0 for each row", t)
+		}
 		if int64(t) >= int64(s.vocab) {
 			return refuse("token %d is outside the vocabulary of %d", t, s.vocab)
 		}
@@ -96,7 +113,7 @@ func (s *shape) checkRows(o *order, position uint32, tokens []protocol.TokenID, 
 			return refuse("logits are wanted of row %d: want rising row numbers below %d", r, len(tokens))
 		}
 	}
-	if n := int64(len(logits)) * int64(s.vocab) * 4; n > protocol.MaxTensor {
+	if n := int64(len(logits)) * int64(s.answerWidth()) * 4; n > protocol.MaxTensor {
 		return refuse("logits of %d rows are %d bytes, the most is %d: ask for fewer", len(logits), n, protocol.MaxTensor)
 	}
 	return nil

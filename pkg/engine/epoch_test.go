@@ -81,6 +81,7 @@ func TestReopenKeepsRowsOnlyIfTheyFit(t *testing.T) {
 		{"more positions", func(o *protocol.Open) { o.Positions = 12 }, 0, 0},
 		{"other layers", func(o *protocol.Open) { o.Route[0].Layers.To = 2; o.Route[1].Layers.From = 2 }, 0, 0},
 		{"other wire", func(o *protocol.Open) { o.Wire, o.Numerics = protocol.F16, m.Numerics(protocol.F16) }, 0, 0},
+		{"other ends", func(o *protocol.Open) { o.Numerics += protocol.LocalEnds }, 0, 0},
 		{"same epoch", func(o *protocol.Open) { o.Epoch = 1 }, 0, protocol.CodeStaleEpoch},
 	} {
 		t.Run(c.name, func(t *testing.T) { // one after the other: they share the model
@@ -124,7 +125,11 @@ func TestReopenKeepsRowsOnlyIfTheyFit(t *testing.T) {
 			}
 			// It goes on from there, as far as there is room.
 			if room := next.Positions - c.kept; room > 0 {
-				if err := s2.Submit(t.Context(), &protocol.Step{Session: o.Session, Epoch: 2, Position: c.kept, Tokens: prompt[:1]}); err != nil {
+				var in protocol.Frame = &protocol.Step{Session: o.Session, Epoch: 2, Position: c.kept, Tokens: prompt[:1]}
+				if next.LocalEnds() {
+					in = &protocol.IntermediateResult{Session: o.Session, Epoch: 2, Tokens: []protocol.TokenID{0}, DType: protocol.F32, Hidden: make([]byte, 4*testHidden)}
+				}
+				if err := s2.Submit(t.Context(), in); err != nil {
 					t.Fatal(err)
 				}
 				if r, ok := (<-out).(*protocol.IntermediateResult); !ok || r.Epoch != 2 || r.Position != c.kept {

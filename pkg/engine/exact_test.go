@@ -105,7 +105,7 @@ func reference(t *testing.T) *generation {
 	return g
 }
 
-// The main claim: logits and tokens do not depend on where the layers are cut, how the prompt is chunked, or threads.
+// The main claim: logits and tokens do not depend on where the layers are cut, how the prompt is chunked, threads, or who has the model's ends.
 func TestExactOverSplitsChunksThreads(t *testing.T) {
 	t.Parallel()
 	want := reference(t)
@@ -120,11 +120,13 @@ func TestExactOverSplitsChunksThreads(t *testing.T) {
 		{[]int{1, 2, testLayers - 1}, 6, 1},
 		{[]int{2, 3}, 1, 3},
 	} {
-		t.Run(fmt.Sprintf("cuts %v chunk %d threads %d", c.cuts, c.chunk, c.threads), func(t *testing.T) {
-			t.Parallel()
-			rs := ranges(c.cuts...)
-			compare(t, openChain(t, nodesFor(t, c.threads, rs), 1, protocol.F32, rs, positions, sampling).generate(c.chunk), want)
-		})
+		for _, local := range []bool{false, true} {
+			t.Run(fmt.Sprintf("cuts %v chunk %d threads %d local ends %t", c.cuts, c.chunk, c.threads, local), func(t *testing.T) {
+				t.Parallel()
+				rs := ranges(c.cuts...)
+				compare(t, openEither(t, local, nodesFor(t, c.threads, rs), 1, protocol.F32, rs, positions, sampling).generate(c.chunk), want)
+			})
+		}
 	}
 }
 
@@ -154,7 +156,7 @@ func TestExactWithInterleavedSessions(t *testing.T) {
 		for i := range got {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
-				got[i] = openChain(t, nodes, byte(i), protocol.F32, rs, positions, sampling).generate(1 + 3*i)
+				got[i] = openEither(t, i%2 == 1, nodes, byte(i), protocol.F32, rs, positions, sampling).generate(1 + 3*i)
 			})
 		}
 	})
@@ -182,9 +184,18 @@ func TestF16WireDependsOnCutsOnly(t *testing.T) {
 // if they had never been.
 func TestTruncateAndRedo(t *testing.T) {
 	t.Parallel()
+	for _, local := range []bool{false, true} {
+		t.Run(fmt.Sprintf("local ends %t", local), func(t *testing.T) {
+			t.Parallel()
+			truncateAndRedo(t, local)
+		})
+	}
+}
+
+func truncateAndRedo(t *testing.T, local bool) {
 	want := reference(t)
 	rs := ranges(1, 2)
-	c := openChain(t, nodesFor(t, 1, rs), 1, protocol.F32, rs, positions, sampling)
+	c := openEither(t, local, nodesFor(t, 1, rs), 1, protocol.F32, rs, positions, sampling)
 	g := new(generation)
 	last := c.prefill(g, 7)
 

@@ -45,7 +45,7 @@ func (e *Engine) read(f *protocol.Export, part *protocol.KVRows) *protocol.Error
 	n := min(f.End-part.Position, uint32(max(1, partBytes/size)), protocol.MaxRows)
 	part.Rows = n
 	part.KV = k.cache.AppendRows(part.KV[:0], f.Layers, int(part.Position), int(n))
-	if f.Layers.To == e.cfg.Model.Config().NLayers {
+	if !k.kind.local && f.Layers.To == e.cfg.Model.Config().NLayers {
 		part.Tokens = append(part.Tokens[:0], k.history[part.Position:part.Position+n]...)
 	}
 	e.mu.Lock()
@@ -73,8 +73,8 @@ func (e *Engine) exported(f *protocol.Export) (*kv, *protocol.Error) {
 // exportable says why f cannot be served. Engine.mu is held.
 func (s *Session) exportable(f *protocol.Export) *protocol.Error {
 	switch {
-	case f.Numerics != s.engine.cfg.Model.Numerics(s.kv.kind.wire):
-		return s.refuse(protocol.CodeWrongNumerics, "the session's numerics are %s, not %q", s.engine.cfg.Model.Numerics(s.kv.kind.wire), f.Numerics)
+	case f.Numerics != s.numerics:
+		return s.refuse(protocol.CodeWrongNumerics, "the session's numerics are %s, not %q", s.numerics, f.Numerics)
 	case f.Layers.Len() < 1 || !s.layers.Contains(f.Layers):
 		return s.refuse(protocol.CodeWrongLayers, "rows of layers %s are wanted: the session has layers %s here", f.Layers, s.layers)
 	case f.Position >= f.End || f.End > s.kv.rows:

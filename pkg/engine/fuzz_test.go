@@ -7,25 +7,36 @@ import (
 	"testing"
 
 	"github.com/shardnode/shardnode/pkg/engine"
+	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// FuzzSubmit gives a middle hop a stream of arbitrary frames. Whatever comes, the engine neither panics nor ends the
+// FuzzSubmit gives a middle hop, or the first one of a session whose ends are the coordinator's, a stream of arbitrary frames. Whatever comes, the engine neither panics nor ends the
 // session, what it accepts comes out in order with the right shape, and in the end a good frame still works.
 //
-// Each frame is made from eight bytes: kind, epoch, step, position, rows, token, size of the hidden states, logits.
+// Each frame is made from eight bytes: kind, epoch, step, position, rows, token, size of the hidden states, logits. The first bit says which hop
+// it is.
 func FuzzSubmit(f *testing.F) {
 	rs := ranges(1, 3)
-	m := loadModel(f, rs[1], 1)
+	models := []*layers.Model{loadModel(f, rs[0], 1), loadModel(f, rs[1], 1)}
 	f.Add([]byte{0, 0, 0, 0, 2, 1, 0, 1})
+	f.Add([]byte{128, 0, 0, 0, 2, 0, 0, 1, 0, 0, 1, 2, 1, 0, 0, 0, 0, 0, 1, 2, 1, 9, 0, 0})
 	f.Add([]byte{0, 0, 0, 0, 4, 1, 0, 0, 1, 0, 1, 2, 0, 0, 0, 0, 0, 0, 2, 2, 1, 1, 0, 0})
 	f.Add([]byte{0, 0, 0, 0, 4, 1, 1, 0, 2, 9, 9, 9, 9, 9, 9, 9, 3, 0, 0, 0, 0, 0, 0, 0})
 	f.Add([]byte{3, 0, 0, 4, 0, 2, 0, 0, 0, 0, 1, 0, 2, 1, 0, 0, 0, 0, 2, 2, 1, 1, 0, 0})
 	f.Add([]byte{0, 255, 0, 0, 1, 255, 255, 255, 1, 0, 0, 255, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, script []byte) {
+		index := 1
+		if len(script) > 0 && script[0] >= 128 {
+			index = 0
+		}
+		m := models[index]
 		e := start(t, m, func(c *engine.Config) { c.MaxRows = 8 })
 		out := make(chan protocol.Frame, 64)
-		open := openFrame(m, 1, protocol.F32, rs, 1, 32)
+		open := openFrame(m, 1, protocol.F32, rs, index, 32)
+		if index == 0 {
+			open.Numerics += protocol.LocalEnds
+		}
 		s, _, err := e.Open(testPeer, open, func(f protocol.Frame) error {
 			out <- clone(f)
 			return nil
@@ -45,7 +56,7 @@ func FuzzSubmit(f *testing.F) {
 			b := script[:8]
 			script = script[8:]
 			var frame protocol.Frame
-			switch b[0] % 5 {
+			switch b[0] % 128 % 5 {
 			case 0:
 				r := result(b)
 				if len(r.Tokens) > 0 {
@@ -84,10 +95,10 @@ func FuzzSubmit(f *testing.F) {
 				position = got.Position
 				give = min(give, position)
 			case *protocol.Resume:
-				if got.Step != step || step != 0 || got.Rows[1] != 0 {
+				if got.Step != step || step != 0 || got.Rows[index] != 0 {
 					t.Fatalf("step %d at %d answered %+v", step, position, got)
 				}
-				position, give = 0, got.Rows[2]
+				position, give = 0, got.Rows[index+1]
 			default:
 				t.Fatalf("answered %T: %v", got, got)
 			}

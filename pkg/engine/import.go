@@ -14,7 +14,7 @@ import (
 // moving is what a session has taken over before its first input, beyond the rows it kept.
 type moving struct {
 	filled []uint32           // [layers] rows there, the kept ones included
-	tokens []protocol.TokenID // of the rows in the last layer, where that ends the model, the kept ones not included
+	tokens []protocol.TokenID // of the rows in the last layer, where the session draws after it, the kept ones not included
 }
 
 // Import takes over rows that another node computed for the session: the next ones of f.Layers, which are a part of the session's. It
@@ -104,7 +104,7 @@ func (s *Session) importable(f *protocol.KVRows) *protocol.Error {
 		return s.refuse(protocol.CodeBadFrame, "%d bytes for %d rows of layers %s: want %d a row", len(f.KV), f.Rows, f.Layers, s.kv.cache.RowBytes(f.Layers.Len()))
 	}
 	want := 0
-	if s.last() && f.Layers.To == s.layers.To {
+	if s.draws() && f.Layers.To == s.layers.To {
 		want = int(f.Rows)
 	}
 	if len(f.Tokens) != want {
@@ -150,7 +150,7 @@ func (s *Session) adopt() (uint32, error) {
 	if err := k.cache.Adopt(s.layers, int(rows)); err != nil {
 		return 0, s.refuse(protocol.CodeInternal, "%v", err)
 	}
-	if s.last() {
+	if s.draws() {
 		k.history = append(k.history, m.tokens[:rows-k.rows]...)
 	}
 	e.cfg.Log.Info("session's rows taken over", zap.Stringer("session", s.id), zap.Stringer("layers", s.layers), zap.Uint32("from", k.rows), zap.Uint32("to", rows))

@@ -19,7 +19,7 @@ type kv struct {
 
 	// Owned by the step loop.
 	cache   *layers.Cache
-	history []protocol.TokenID // [rows]; fewer where rows came from another node that does not know them
+	history []protocol.TokenID // [rows]; fewer where rows came from another node that does not know them; nil with local ends
 	kept    *kept              // outputs; nil on the last shard. Invariant: as many rows as the cache has, or fewer
 
 	// Guarded by Engine.mu.
@@ -38,14 +38,15 @@ type kvKind struct {
 	layers protocol.LayerRange
 	wire   protocol.DType
 	rounds []uint32 // where hidden states are rounded to wire: rows behind such a boundary differ from others
+	local  bool     // the coordinator has the model's ends: there is no history
 }
 
 func kindOf(o *protocol.Open) kvKind {
-	return kvKind{layers: o.Route[o.Index].Layers, wire: o.Wire, rounds: slices.Clone(o.Rounds)}
+	return kvKind{layers: o.Route[o.Index].Layers, wire: o.Wire, rounds: slices.Clone(o.Rounds), local: o.LocalEnds()}
 }
 
 func (k *kvKind) equal(o *kvKind) bool {
-	return k.layers == o.layers && k.wire == o.wire && slices.Equal(k.rounds, o.rounds)
+	return k.layers == o.layers && k.wire == o.wire && slices.Equal(k.rounds, o.rounds) && k.local == o.local
 }
 
 // serves reports whether a session with these properties can go on with the rows of k.

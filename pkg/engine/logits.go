@@ -19,6 +19,15 @@ func (e *Engine) appendLogits(j *job) {
 	r.Generated = append(r.Generated, e.sampler.Sample(row, j.kv.history, uint32(len(j.kv.history)), s.sampling))
 }
 
+// appendWanted puts the wanted rows as the last layer gave them into the output of a last shard whose ends are the coordinator's.
+func (e *Engine) appendWanted(j *job) {
+	in, r := j.in, &j.out.result
+	width := e.cfg.Model.Config().Hidden
+	for _, row := range in.logits {
+		r.LogitRows = protocol.AppendHidden(r.LogitRows, j.forward.Hidden[int(row)*width:][:width], protocol.F32)
+	}
+}
+
 // want lists the rows whose logits a job needs: those the coordinator asked for and, to draw from, the last.
 func (j *job) want() []uint32 {
 	in := j.in

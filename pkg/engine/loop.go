@@ -85,7 +85,7 @@ func (e *Engine) compute(ctx context.Context, p *pass) {
 		if !j.in.computes() {
 			continue
 		}
-		in := layers.Input{Layers: j.s.layers, Tokens: j.in.tokens, Hidden: j.in.hidden, Logits: j.want(), Round: j.s.rounds}
+		in := layers.Input{Layers: j.s.layers, Tokens: j.in.tokens, Hidden: j.in.hidden, Logits: j.want(), Round: j.s.rounds, LocalEnds: j.s.localEnds}
 		p.steps, p.whose = append(p.steps, layers.Step{Cache: k.cache, Input: in, Output: &j.forward}), append(p.whose, j)
 	}
 	p.begun, p.processing = e.cfg.Now(), 0
@@ -172,12 +172,15 @@ func (e *Engine) encode(p *pass, j *job) {
 	s, k, in := j.s, j.kv, j.in
 	j.out.setRows(s, in)
 	r := &j.out.result
-	if len(k.history) == int(in.position) {
+	if !s.localEnds && len(k.history) == int(in.position) {
 		k.history = append(k.history, in.tokens...)
 	}
-	if s.last() {
+	switch {
+	case s.draws():
 		e.appendLogits(j)
-	} else {
+	case s.last():
+		e.appendWanted(j)
+	default:
 		r.Hidden = protocol.AppendHidden(r.Hidden, j.forward.Hidden, s.out)
 		k.kept.append(in.position, r.Hidden, e.freshBlock)
 		if in.silent {

@@ -23,10 +23,13 @@ type source struct {
 }
 
 // takeOver moves rows of a session from sources to its replacement, through the frames' encoding, and returns what that has then.
-func takeOver(t *testing.T, to *engine.Session, kept, rows uint32, id protocol.SessionID, sources ...source) uint32 {
+func takeOver(t *testing.T, to *engine.Session, kept uint32, c *chain, rows uint32, sources ...source) uint32 {
 	t.Helper()
 	for _, from := range sources {
-		f := &protocol.Export{Session: id, Layers: from.layers, Numerics: from.model.Numerics(protocol.F32), Position: kept, End: rows}
+		f := &protocol.Export{Session: c.id, Layers: from.layers, Numerics: from.model.Numerics(protocol.F32), Position: kept, End: rows}
+		if c.ends != nil {
+			f.Numerics += protocol.LocalEnds
+		}
 		err := from.Export(t.Context(), f, func(part *protocol.KVRows) error {
 			body, err := protocol.AppendBody(nil, part)
 			if err != nil {
@@ -68,44 +71,46 @@ func TestMovedSessionIsExact(t *testing.T) {
 		"two to one":        {[]int{1, 3}, []int{1}, map[int]int{0: 0}, map[int][]int{1: {1, 2}}},
 		"all to other cuts": {[]int{1, 3}, []int{2, 5}, nil, map[int][]int{0: {0, 1}, 1: {1, 2}, 2: {2}}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			rs, next := ranges(tt.before...), ranges(tt.after...)
-			old := nodesFor(t, 1, rs)
-			c := openChain(t, old, 1, protocol.F32, rs, positions, sampling)
-			g := new(generation)
-			last := c.prefill(g, 6)
-			g.tokens = append(g.tokens, last.Generated...)
-			c.send(g.tokens, []uint32{0}, true)
-			last = c.recv()
-			g.logits = append(g.logits, last.LogitRows)
+		for _, local := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, local ends %t", name, local), func(t *testing.T) {
+				t.Parallel()
+				rs, next := ranges(tt.before...), ranges(tt.after...)
+				old := nodesFor(t, 1, rs)
+				c := openEither(t, local, old, 1, protocol.F32, rs, positions, sampling)
+				g := new(generation)
+				last := c.prefill(g, 6)
+				g.tokens = append(g.tokens, last.Generated...)
+				c.send(g.tokens, []uint32{0}, true)
+				last = c.recv()
+				g.logits = append(g.logits, last.LogitRows)
 
-			nodes := nodesFor(t, 1, next)
-			for i, j := range tt.stay {
-				nodes[i] = old[j]
-			}
-			c.epoch, c.step = 1, 0
-			cached := c.open(nodes, protocol.F32, next, positions, sampling)
-			steps := 0
-			for i, from := range tt.sources {
-				var sources []source
-				for _, j := range from {
-					sources = append(sources, source{old[j], r(max(rs[j].From, next[i].From), min(rs[j].To, next[i].To))})
+				nodes := nodesFor(t, 1, next)
+				for i, j := range tt.stay {
+					nodes[i] = old[j]
 				}
-				cached[i] = takeOver(t, c.sessions[i], cached[i], c.position, c.id, sources...)
-				steps += int(nodes[i].Stats().Steps)
-			}
-			for i, n := range cached {
-				if n != c.position {
-					t.Fatalf("hop %d has %d rows, want %d", i, n, c.position)
+				c.epoch, c.step = 1, 0
+				cached := c.open(nodes, protocol.F32, next, positions, sampling)
+				steps := 0
+				for i, from := range tt.sources {
+					var sources []source
+					for _, j := range from {
+						sources = append(sources, source{old[j], r(max(rs[j].From, next[i].From), min(rs[j].To, next[i].To))})
+					}
+					cached[i] = takeOver(t, c.sessions[i], cached[i], c, c.position, sources...)
+					steps += int(nodes[i].Stats().Steps)
 				}
-			}
-			if steps != 0 {
-				t.Errorf("replacements computed %d steps before the first input", steps)
-			}
-			c.decode(g, last)
-			compare(t, g, want)
-		})
+				for i, n := range cached {
+					if n != c.position {
+						t.Fatalf("hop %d has %d rows, want %d", i, n, c.position)
+					}
+				}
+				if steps != 0 {
+					t.Errorf("replacements computed %d steps before the first input", steps)
+				}
+				c.decode(g, last)
+				compare(t, g, want)
+			})
+		}
 	}
 }
 
@@ -140,7 +145,7 @@ func TestMoveInParts(t *testing.T) {
 	if cached := c.open([]node{old[0], to}, protocol.F32, rs, positions, sampling); !slices.Equal(cached, []uint32{n, 3}) {
 		t.Fatalf("the hops have %v rows, want %d and 3", cached, n)
 	}
-	if rows := takeOver(t, c.sessions[1], 3, n, c.id, low, high); rows != n {
+	if rows := takeOver(t, c.sessions[1], 3, c, n, low, high); rows != n {
 		t.Fatalf("%d rows, want %d", rows, n)
 	}
 	c.decode(g, last)
@@ -198,6 +203,7 @@ func TestExportRefusals(t *testing.T) {
 	}{
 		"another session": {func(f *protocol.Export) { f.Session[0]++ }, protocol.CodeSessionNotFound, "is not open here"},
 		"numerics":        {func(f *protocol.Export) { f.Numerics = "n1/kv-f32/wire-f32" }, protocol.CodeWrongNumerics, "numerics"},
+		"local ends":      {func(f *protocol.Export) { f.Numerics += protocol.LocalEnds }, protocol.CodeWrongNumerics, "not \"n1/kv-f16/wire-f32/local-ends\""},
 		"layers":          {func(f *protocol.Export) { f.Layers.From = 1 }, protocol.CodeWrongLayers, "has layers 2-5"},
 		"no layers":       {func(f *protocol.Export) { f.Layers.To = 2 }, protocol.CodeWrongLayers, ""},
 		"rows":            {func(f *protocol.Export) { f.End++ }, protocol.CodeOutOfOrder, "has 20 here"},
@@ -331,7 +337,7 @@ func TestImportIsCutShort(t *testing.T) {
 	if n, err := first.Imported(t.Context()); n != 0 || err == nil && n > 0 {
 		t.Errorf("the old epoch has %d rows, %v", n, err)
 	}
-	if n := takeOver(t, second, 0, 20, c.id, source{nodes[1], rs[1]}); n != 20 {
+	if n := takeOver(t, second, 0, c, 20, source{nodes[1], rs[1]}); n != 20 {
 		t.Errorf("%d rows, want 20", n)
 	}
 	second.Close()

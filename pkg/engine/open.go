@@ -3,6 +3,8 @@
 package engine
 
 import (
+	"strings"
+
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -47,7 +49,7 @@ func (e *Engine) admit(o *protocol.Open) (hop protocol.Hop, err *protocol.Error)
 	if o.Wire.Size() == 0 {
 		return hop, protocol.Errorf(protocol.CodeBadFrame, "wire type %s: want f32 or f16", o.Wire)
 	}
-	if want := model.Numerics(o.Wire); o.Numerics != want {
+	if want := model.Numerics(o.Wire); strings.TrimSuffix(o.Numerics, protocol.LocalEnds) != want {
 		return hop, protocol.Errorf(protocol.CodeWrongNumerics, "this node computes with %s, not %q: start all nodes with the same --kv and numerics", want, o.Numerics)
 	}
 	at := 0
@@ -132,6 +134,7 @@ func (e *Engine) newKV(s *Session, from string, o *protocol.Open, others int, fr
 			int64(need)*e.pageBytes/1024, (e.cfg.KVBudget-e.kvUsed+freed)/1024, e.cfg.KVBudget/1024)
 	}
 	k := &kv{kind: kindOf(o), limit: o.Positions, key: prefixKeyOf(from, o), cache: e.cfg.Model.EmptyCache(int(o.Positions))}
+	k.private = k.kind.local // rows whose tokens nobody here knows
 	if !s.last() {
 		k.kept = newKept(e.cfg.Model.Config().Hidden * s.out.Size())
 	}

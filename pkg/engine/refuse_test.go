@@ -55,6 +55,8 @@ func TestOpenRefusals(t *testing.T) {
 		{"no positions", func(o *protocol.Open) { o.Positions = 0 }, protocol.CodeTooLong, "reserve 1 to"},
 		{"context", func(o *protocol.Open) { o.Positions = testContext + 1 }, protocol.CodeTooLong, "context"},
 		{"huge", func(o *protocol.Open) { o.Positions = 1<<32 - 1 }, protocol.CodeTooLong, "context"},
+		{"ends of others", func(o *protocol.Open) { o.Numerics += "/other-ends" }, protocol.CodeWrongNumerics, "/other-ends"},
+		{"ends twice", func(o *protocol.Open) { o.Numerics += protocol.LocalEnds + protocol.LocalEnds }, protocol.CodeWrongNumerics, "/local-ends/local-ends"},
 		{"sampling", func(o *protocol.Open) { o.Request.Sampling.TopP = 2 }, protocol.CodeBadFrame, "top-p 2"},
 	} {
 		o := openFrame(m, 1, protocol.F32, rs, 1, 10)
@@ -118,13 +120,25 @@ func TestFrameRefusals(t *testing.T) {
 		change(f)
 		return f
 	}
+	local := func(change func(*protocol.IntermediateResult)) protocol.Frame {
+		return middle(func(f *protocol.IntermediateResult) {
+			f.Tokens, f.Hops = []protocol.TokenID{0, 0}, nil
+			change(f)
+		})
+	}
 	for _, c := range []struct {
 		name  string
-		index int
+		index int // -1: the first hop of a session whose ends are the coordinator's
 		frame protocol.Frame
 		code  protocol.Code
 		words string
 	}{
+		{"a step where the ends are local", -1, first(func(*protocol.Step) {}), protocol.CodeBadFrame, "take hidden states, not tokens"},
+		{"a token where the ends are local", -1, local(func(f *protocol.IntermediateResult) { f.Tokens[1] = 7 }), protocol.CodeBadFrame, "tokens stay with the coordinator"},
+		{"a draw where the ends are local", -1, local(func(f *protocol.IntermediateResult) { f.Sample = true }), protocol.CodeBadFrame, "the coordinator has the head"},
+		{"no hidden states where the ends are local", -1, local(func(f *protocol.IntermediateResult) { f.Hidden = nil }), protocol.CodeBadFrame, "0 bytes of hidden states"},
+		{"another type where the ends are local", -1, local(func(f *protocol.IntermediateResult) { f.DType = protocol.F16 }), protocol.CodeBadFrame, "takes f32 here"},
+		{"timings before the first hop", -1, local(func(f *protocol.IntermediateResult) { f.Hops = make([]protocol.HopTiming, 1) }), protocol.CodeBadFrame, "1 hop timings before hop 0"},
 		{"step to a later hop", 1, first(func(*protocol.Step) {}), protocol.CodeBadFrame, "take hidden states"},
 		{"hidden states to the first hop", 0, middle(func(*protocol.IntermediateResult) {}), protocol.CodeBadFrame, "takes tokens"},
 		{"another frame", 0, &protocol.StatusRequest{}, protocol.CodeBadFrame, "no input"},
@@ -150,10 +164,15 @@ func TestFrameRefusals(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			rs := ranges(1, 3)
-			m := loadModel(t, rs[c.index], 1)
+			index := max(c.index, 0)
+			m := loadModel(t, rs[index], 1)
 			e := start(t, m, func(c *engine.Config) { c.MaxRows = 5 })
 			out := make(chan protocol.Frame, 8)
-			s, _, err := e.Open(testPeer, openFrame(m, 1, protocol.F32, rs, c.index, 6), func(f protocol.Frame) error {
+			o := openFrame(m, 1, protocol.F32, rs, index, 6)
+			if c.index < 0 {
+				o.Numerics += protocol.LocalEnds
+			}
+			s, _, err := e.Open(testPeer, o, func(f protocol.Frame) error {
 				out <- clone(f)
 				return nil
 			})
@@ -163,13 +182,16 @@ func TestFrameRefusals(t *testing.T) {
 			wantCode(t, s.Submit(t.Context(), c.frame), c.code, c.words)
 			// The session goes on as if nothing had come.
 			good := first(func(*protocol.Step) {})
-			if c.index > 0 {
+			switch {
+			case c.index > 0:
 				good = middle(func(*protocol.IntermediateResult) {})
+			case c.index < 0:
+				good = local(func(*protocol.IntermediateResult) {})
 			}
 			if err := s.Submit(t.Context(), good); err != nil {
 				t.Fatalf("a good frame after the refused one: %v", err)
 			}
-			if r, ok := (<-out).(*protocol.IntermediateResult); !ok || len(r.Hidden) != 2*testHidden*4 || len(r.Hops) != c.index+1 {
+			if r, ok := (<-out).(*protocol.IntermediateResult); !ok || len(r.Hidden) != 2*testHidden*4 || len(r.Hops) != index+1 {
 				t.Errorf("the good frame gave %+v", r)
 			}
 			if n := e.Stats().Refusals[c.code]; n != 1 {

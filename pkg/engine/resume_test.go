@@ -36,9 +36,10 @@ func TestResume(t *testing.T) {
 		{"two by one", []int{1, 2, 4}, []int{1, 4}, map[int]int{0: 0, 2: 3}},
 		{"other cuts", []int{1, 3}, []int{1, 2, 5}, map[int]int{0: 0}},
 	}
-	for _, wire := range []protocol.DType{protocol.F32, protocol.F16} {
+	for i, wire := range []protocol.DType{protocol.F32, protocol.F16, protocol.F32} {
+		local := i == 2
 		for _, way := range ways {
-			t.Run(fmt.Sprintf("%s, %s", way.name, wire), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, %s, local ends %t", way.name, wire, local), func(t *testing.T) {
 				t.Parallel()
 				before, now := ranges(way.before...), ranges(way.now...)
 				want := openChain(t, nodesFor(t, 1, before), 1, wire, before, positions, sampling).generate(len(prompt))
@@ -54,7 +55,7 @@ func TestResume(t *testing.T) {
 						m := loadModel(t, r, 1)
 						nodes[i] = node{start(t, m, func(cfg *engine.Config) { cfg.ReplayBudget = c.budget }), m}
 					}
-					disturb(t, way, nodes, byte(id), wire, now, c.answered, c.lost, want)
+					disturb(t, local, way, nodes, byte(id), wire, now, c.answered, c.lost, want)
 				}
 			})
 		}
@@ -62,10 +63,10 @@ func TestResume(t *testing.T) {
 }
 
 // disturb runs a generation that changes its route once.
-func disturb(t *testing.T, way healed, nodes []node, id byte, wire protocol.DType, now []protocol.LayerRange, answered, lost int, want *generation) {
+func disturb(t *testing.T, local bool, way healed, nodes []node, id byte, wire protocol.DType, now []protocol.LayerRange, answered, lost int, want *generation) {
 	t.Helper()
 	tokens := slices.Concat(prompt, want.tokens)
-	c := openChain(t, nodes, id, wire, ranges(way.before...), positions, sampling)
+	c := openEither(t, local, nodes, id, wire, ranges(way.before...), positions, sampling)
 	c.rounds = openFrame(nodes[0].model, id, wire, ranges(way.before...), 0, positions).Rounds
 	for part := range slices.Chunk(tokens[:answered], 5) {
 		c.send(part, nil, false)

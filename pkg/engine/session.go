@@ -20,6 +20,7 @@ type Session struct {
 	id     protocol.SessionID
 	epoch  protocol.Epoch
 	shape
+	numerics string
 	out      protocol.DType // of hidden states that go
 	rounds   []uint32       // layer boundaries, those within layers among them, at which they are rounded
 	sampling protocol.Sampling
@@ -49,7 +50,7 @@ type Session struct {
 
 func newSession(e *Engine, o *protocol.Open, hop protocol.Hop, deliver func(protocol.Frame) error) *Session {
 	s := &Session{
-		engine: e, id: o.Session, epoch: o.Epoch, out: o.WireAt(hop.Layers.To), rounds: slices.Clone(o.Rounds),
+		engine: e, id: o.Session, epoch: o.Epoch, numerics: o.Numerics, out: o.WireAt(hop.Layers.To), rounds: slices.Clone(o.Rounds),
 		shape:    shapeOf(o, e.cfg.Model.Config().Hidden, e.cfg.Model.Config().Vocab, e.cfg.MaxRows),
 		sampling: o.Request.Sampling, deliver: deliver,
 		slots: make(chan struct{}, e.cfg.Queue), ready: make(chan *output, outputSlots), done: make(chan struct{}),
@@ -64,7 +65,10 @@ func newSession(e *Engine, o *protocol.Open, hop protocol.Hop, deliver func(prot
 // last says whether the hop has the model's last layer.
 func (s *Session) last() bool { return s.layers.To == s.engine.cfg.Model.Config().NLayers }
 
-// Submit hands the next input over: a *protocol.Step (first hop), *protocol.IntermediateResult (other hops),
+// draws says whether the hop makes logits and tokens, and needs the rows' tokens for that.
+func (s *Session) draws() bool { return s.last() && !s.localEnds }
+
+// Submit hands the next input over: a *protocol.Step (a hop that embeds), *protocol.IntermediateResult (other hops),
 // *protocol.Truncate or *protocol.Resume. It copies what it needs of f before it returns, and blocks while the session's queue is full.
 // One goroutine at a time may call it. Frames of an older epoch and of steps already taken are dropped without an
 // error. A refused frame returns a *protocol.Error and changes nothing; it is not delivered as well. A session that

@@ -181,6 +181,10 @@ func (s *simSchedule) makeCoordinator(i int, route []protocol.Hop) {
 		c.req.Tokens = append(c.req.Tokens, protocol.TokenID(r.IntN(toyVocab)))
 	}
 	c.wantTokens, c.wantLogits = toyReference(c.req.Tokens, int(c.req.MaxTokens), w.layers, rounds, c.req.Sampling.Seed)
+	if r.IntN(3) == 0 {
+		c.cfg.Numerics += protocol.LocalEnds
+		c.ends = pipeline.NewEnds(pipeline.EndsConfig{Model: toyEnds{}, Hidden: toyHidden, Vocab: toyVocab, Sampling: c.req.Sampling, Draw: toyEnds{}.draw})
+	}
 	s.coordinators = append(s.coordinators, c)
 	w.after(w.between(0, 300*time.Millisecond), c.start)
 }

@@ -21,6 +21,7 @@ type simCoordinator struct {
 	cfg   pipeline.Config
 	req   protocol.InferenceRequest
 	state *pipeline.PipelineState
+	ends  *pipeline.Ends // nil: hops get tokens
 	lives []*simStint
 	dead  bool
 
@@ -71,12 +72,35 @@ func (c *simCoordinator) apply(e pipeline.Event) {
 				effects = c.state.Apply(c.w.clock(), pipeline.EventFailed{Epoch: c.state.Epoch(), Hop: send.Hop, Err: errSimEnded})
 				continue
 			}
-			s.send(send.Frame)
+			s.send(c.enter(send))
 			continue
 		}
 		c.do(effect)
 	}
 	c.schedule()
+}
+
+// enter is what endsStream does with what is sent.
+func (c *simCoordinator) enter(e pipeline.EffectSend) protocol.Frame {
+	if c.ends == nil || e.Hop > 0 {
+		return e.Frame
+	}
+	f, err := c.ends.Enter(e.Frame)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+// leave is what endsStream does with what comes.
+func (c *simCoordinator) leave(hop, hops int, r *protocol.IntermediateResult) error {
+	if c.ends == nil || hop < hops-1 {
+		return nil
+	}
+	if slices.ContainsFunc(r.Tokens, func(t protocol.TokenID) bool { return t != 0 }) || len(r.Generated) > 0 {
+		c.wrong("the last hop knows tokens: %+v", r)
+	}
+	return c.ends.Leave(r)
 }
 
 func (c *simCoordinator) do(effect pipeline.Effect) {
@@ -201,6 +225,10 @@ func (c *simCoordinator) dial(hop int) {
 				}
 				c.apply(pipeline.EventFailed{Epoch: epoch, Hop: hop, Told: true, Err: f})
 			case *protocol.IntermediateResult:
+				if err := c.leave(hop, len(frame.Route), f); err != nil {
+					refused(err)
+					return
+				}
 				if f.Epoch > 0 && len(f.Generated) > 0 && c.w.chance(c.w.chaos.forged) {
 					old := *f // of an older life, it says anything
 					old.Epoch, old.Generated = f.Epoch-1, []protocol.TokenID{toyVocab - 1 - f.Generated[0]}
@@ -211,7 +239,11 @@ func (c *simCoordinator) dial(hop int) {
 				c.apply(pipeline.EventResumed{Hop: hop, Resume: f})
 			}
 		}
-		here.send(frame)
+		if c.ends != nil {
+			here.send(c.ends.Open(frame))
+		} else {
+			here.send(frame)
+		}
 		c.w.after(12*time.Second, func() {
 			if opening && here.open {
 				opening = false

@@ -100,7 +100,7 @@ func (l *simLife) takeOver(s *simSession, o *protocol.Open) bool {
 		history = from.kv.history
 	}
 	s.kv.cache.sums, s.kv.rows = sums, o.Rows
-	if s.last {
+	if s.last && !s.localEnds {
 		s.kv.history = slices.Clone(history[:o.Rows])
 	}
 	s.order = newOrder(o, o.Rows, 0)

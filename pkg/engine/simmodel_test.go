@@ -89,6 +89,29 @@ func toyLogits(dst []byte, x uint64) []byte {
 	return dst
 }
 
+// toyEnds are the ends of the toy model, for coordinators that have them.
+type toyEnds struct{}
+
+func (toyEnds) Embed(dst []float32, tokens []protocol.TokenID) error {
+	for i, t := range tokens {
+		x := toyEmbed(t)
+		dst[toyHidden*i], dst[toyHidden*i+1] = bitsOf(uint32(x)), bitsOf(uint32(x>>32))
+	}
+	return nil
+}
+
+func (toyEnds) Logits(dst, hidden []float32) error {
+	clear(dst)
+	for i := range len(hidden) / toyHidden {
+		copy(dst[toyVocab*i:], hidden[toyHidden*i:][:toyHidden])
+	}
+	return nil
+}
+
+func (toyEnds) draw(logits []float32, history []protocol.TokenID, p protocol.Sampling) protocol.TokenID {
+	return toyDraw(uint64(ofBits(logits[0]))|uint64(ofBits(logits[1]))<<32, history, p.Seed)
+}
+
 // toyReference generates on one machine: tokens, and the logits of every row but the last token's.
 func toyReference(prompt []protocol.TokenID, n, layers int, rounds []uint32, seed uint64) (tokens []protocol.TokenID, logits []uint64) {
 	cache := &toyCache{layers: protocol.LayerRange{To: layers}}

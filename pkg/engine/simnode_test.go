@@ -291,17 +291,25 @@ func (l *simLife) compute(j *simJob, k *simKV) protocol.Frame {
 	var x uint64
 	for i, t := range in.tokens {
 		x = toyEmbed(t)
-		if !s.first() {
+		if !s.embeds() {
 			x = uint64(ofBits(in.hidden[2*i])) | uint64(ofBits(in.hidden[2*i+1]))<<32
 		}
 		x = k.cache.forward(x, s.rounds)
 		if s.last {
-			if slices.Contains(in.logits, uint32(i)) {
+			if !slices.Contains(in.logits, uint32(i)) {
+				continue
+			}
+			if s.localEnds {
+				r.LogitRows = toyEncode(r.LogitRows, x, protocol.F32)
+			} else {
 				r.LogitRows = toyLogits(r.LogitRows, x)
 			}
 			continue
 		}
 		r.Hidden = toyEncode(r.Hidden, x, s.out)
+	}
+	if s.last && s.localEnds {
+		return r
 	}
 	if s.last {
 		k.history = append(k.history, in.tokens...)

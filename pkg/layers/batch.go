@@ -28,7 +28,7 @@ func (e *StepError) Unwrap() error { return e.Err }
 
 // batch is the memory of a step of several sessions.
 type batch struct {
-	tokens []protocol.TokenID // of all sessions
+	tokens []protocol.TokenID // of all sessions' rows; 0 for those that are not embedded
 	rows   []int              // of each session
 	wanted []uint32           // rows of the step whose logits are wanted
 	out    Output
@@ -48,26 +48,17 @@ func (m *Model) ForwardBatch(steps []Step) error {
 	s := &m.scratch
 	s.rows, b.tokens, b.wanted = s.rows[:0], b.tokens[:0], b.wanted[:0]
 	for i, step := range steps {
-		for _, w := range step.Input.Logits {
-			b.wanted = append(b.wanted, uint32(len(s.rows))+w)
+		if r.To == m.cfg.NLayers && !step.Input.LocalEnds {
+			for _, w := range step.Input.Logits {
+				b.wanted = append(b.wanted, uint32(len(s.rows))+w)
+			}
 		}
 		for k := range b.rows[i] {
 			s.rows = append(s.rows, row{cache: step.Cache, position: step.Cache.length + k, round: step.Input.Round})
 		}
-		if r.From == 0 {
-			b.tokens = append(b.tokens, step.Input.Tokens...)
-		}
 	}
 	m.begin()
-	if r.From == 0 {
-		s.tokens = b.tokens
-		m.pool.Run(s.n, s.do.embed)
-	} else {
-		x := s.x
-		for _, step := range steps {
-			x = x[copy(x, step.Input.Hidden):]
-		}
-	}
+	m.enter(steps, r)
 	m.run(r)
 	last := r.To == m.cfg.NLayers
 	if last {
@@ -84,6 +75,33 @@ func (m *Model) ForwardBatch(steps []Step) error {
 		step.Output.Processing = took
 	}
 	return nil
+}
+
+// enter makes the rows of the residual stream that layers r begin with. Sessions that embed and those that bring hidden states may mix.
+func (m *Model) enter(steps []Step, r protocol.LayerRange) {
+	s, b := &m.scratch, &m.scratch.batch
+	embed := false
+	for i, step := range steps {
+		if r.From == 0 && !step.Input.LocalEnds {
+			embed = true
+			b.tokens = append(b.tokens, step.Input.Tokens...)
+			continue
+		}
+		for range b.rows[i] {
+			b.tokens = append(b.tokens, 0)
+		}
+	}
+	if embed {
+		s.tokens = b.tokens
+		m.pool.Run(s.n, s.do.embed)
+	}
+	x := s.x
+	for i, step := range steps {
+		if r.From > 0 || step.Input.LocalEnds {
+			copy(x, step.Input.Hidden)
+		}
+		x = x[b.rows[i]*m.cfg.Hidden:]
+	}
 }
 
 // checkBatch sets b.rows and returns the layers that all sessions run, or why the step cannot be run.
@@ -127,12 +145,13 @@ func (b *batch) split(steps []Step, hidden []float32, last bool, width, vocab in
 	for i, step := range steps {
 		out := step.Output
 		out.Hidden, out.Logits = nil, nil
-		if last {
+		n := b.rows[i] * width
+		if last && !step.Input.LocalEnds {
 			n := len(step.Input.Logits) * vocab
 			out.Logits, logits = logits[:n:n], logits[n:]
-			continue
+		} else {
+			out.Hidden = hidden[:n:n]
 		}
-		n := b.rows[i] * width
-		out.Hidden, hidden = hidden[:n:n], hidden[n:]
+		hidden = hidden[n:]
 	}
 }

@@ -20,8 +20,12 @@ const MaxRows = protocol.MaxRows
 type Input struct {
 	Layers protocol.LayerRange // to run, within the model's range; zero: all of it
 	Tokens []protocol.TokenID  // [k]; embedded when Layers begins with the model's first layer, otherwise not looked at
-	Hidden []float32           // [k][hidden]; the input when Layers begins later, otherwise not looked at
+	Hidden []float32           // [k][hidden]; the input when nothing is embedded, otherwise not looked at
 	Logits []uint32            // distinct rows whose logits are wanted, in any order, when Layers ends with the model's last layer
+
+	// LocalEnds leaves embedding, final norm and head to the caller, who has them ([Ends]): Hidden is the input of the model's first layer
+	// too, and Output.Hidden the output of its last one. Tokens and Logits are not looked at.
+	LocalEnds bool
 
 	// Round are layer boundaries, rising; those within Layers round the hidden states that pass them to float16, as a wire of that type does
 	// between two hops. So one hop can stand in for several that were joined by such a wire.
@@ -30,10 +34,16 @@ type Input struct {
 
 // Output is what a step gives. The slices belong to the output and are used again by the next Forward into it.
 type Output struct {
-	Hidden     []float32     // [k][hidden]; empty when Layers ends with the model's last layer
-	Logits     []float32     // [len(Input.Logits)][vocab]; only when Layers ends with the model's last layer
+	Hidden     []float32     // [k][hidden]; empty where there are logits instead
+	Logits     []float32     // [len(Input.Logits)][vocab]; only when Layers ends with the model's last layer and the ends are not local
 	Processing time.Duration // from before the first kernel to after the last
 }
+
+// embeds reports whether the step begins with token IDs.
+func (in *Input) embeds() bool { return in.Layers.From == 0 && !in.LocalEnds }
+
+// heads reports whether the step ends with logits.
+func (m *Model) heads(in *Input) bool { return in.Layers.To == m.cfg.NLayers && !in.LocalEnds }
 
 // Forward runs a step and appends its rows to the cache. While a cache holds rows, it must be used with the same Layers. A step of no more rows
 // than one before it, on a cache of no more positions, allocates nothing. On error the cache is as it was.
@@ -52,7 +62,7 @@ func (m *Model) Forward(c *Cache, in Input, out *Output) error {
 		s.rows = append(s.rows, row{cache: c, position: c.length + i, round: in.Round})
 	}
 	m.begin()
-	if in.Layers.From == 0 {
+	if in.embeds() {
 		s.tokens = in.Tokens
 		m.pool.Run(s.n, s.do.embed)
 	} else {
@@ -60,7 +70,7 @@ func (m *Model) Forward(c *Cache, in Input, out *Output) error {
 	}
 	m.run(in.Layers)
 	out.Hidden, out.Logits = out.Hidden[:0], out.Logits[:0]
-	if in.Layers.To == m.cfg.NLayers {
+	if m.heads(&in) {
 		m.logits(in.Logits, out)
 	} else {
 		out.Hidden = append(out.Hidden, s.x[:k*m.cfg.Hidden]...)
@@ -117,15 +127,21 @@ func (m *Model) logits(wanted []uint32, out *Output) {
 	for i, r := range wanted {
 		copy(part(s.out, i, h), part(s.x, int(r), h))
 	}
-	s.n = len(wanted)
-	m.rmsNorm(s.normed, s.out, m.norm)
-	s.acts.Set(s.normed, s.n, h)
-	size := s.n * m.cfg.Vocab
+	size := len(wanted) * m.cfg.Vocab
 	out.Logits = slices.Grow(out.Logits, size)[:size]
-	m.pool.MatMul(out.Logits, m.head, s.acts)
+	m.project(out.Logits, s.out, len(wanted))
+}
+
+// project applies norm and head to the first n rows of x: dst is [n][vocab].
+func (m *Model) project(dst, x []float32, n int) {
+	s := &m.scratch
+	s.n = n
+	m.rmsNorm(s.normed, x, m.norm)
+	s.acts.Set(s.normed, n, m.cfg.Hidden)
+	m.pool.MatMul(dst, m.head, s.acts)
 	if m.cfg.LogitCap != 0 {
-		s.capped = out.Logits
-		m.pool.Run((size+capPiece-1)/capPiece, s.do.bend)
+		s.capped = dst
+		m.pool.Run((len(dst)+capPiece-1)/capPiece, s.do.bend)
 		s.capped = nil
 	}
 }
@@ -143,7 +159,7 @@ func (m *Model) check(c *Cache, in *Input) (k int, err error) {
 	if !m.layers.Contains(in.Layers) || in.Layers.Len() < 1 {
 		return 0, fmt.Errorf("layers %s are not within the layers held, %s", in.Layers, m.layers)
 	}
-	if in.Layers.From == 0 {
+	if in.embeds() {
 		k = len(in.Tokens)
 		for _, t := range in.Tokens {
 			if int64(t) >= int64(m.cfg.Vocab) {

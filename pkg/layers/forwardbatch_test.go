@@ -34,7 +34,7 @@ func TestBatchEqualsAlone(t *testing.T) {
 				if random.IntN(3) == 0 {
 					k = 1 + random.IntN(6)
 				}
-				in := layers.Input{}
+				in := layers.Input{LocalEnds: i%3 == 0}
 				for range k {
 					in.Tokens = append(in.Tokens, protocol.TokenID(random.IntN(tinyVocab)))
 				}
@@ -105,7 +105,7 @@ func TestBatchDecodeAllocatesNothing(t *testing.T) {
 	for i := range steps {
 		steps[i] = layers.Step{
 			Cache: m.NewCache(tinyContext), Output: new(layers.Output),
-			Input: layers.Input{Tokens: []protocol.TokenID{3}, Logits: []uint32{0}},
+			Input: layers.Input{Tokens: []protocol.TokenID{3}, Hidden: make([]float32, tinyHidden), Logits: []uint32{0}, LocalEnds: i == 1},
 		}
 	}
 	checkNoAllocs(t, m, steps)

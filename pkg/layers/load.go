@@ -69,7 +69,7 @@ func newModel(cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
 	default:
 		return nil, fmt.Errorf("KV cache of type %s: want f16 or f32", opt.KV)
 	}
-	if shape := kvShape(cfg, r, m.kvType); shape.Validate() != nil {
+	if shape := kvShape(cfg, r, m.kvType); r.Len() > 0 && shape.Validate() != nil {
 		return nil, fmt.Errorf("load layers %s: %w", r, shape.Validate())
 	}
 	m.pool = kernel.NewPool(max(1, opt.Threads))
@@ -81,7 +81,7 @@ func newModel(cfg *Config, r protocol.LayerRange, opt Options) (*Model, error) {
 func (m *Model) load(l *loader) {
 	c, f := &m.cfg, familyOf(m.cfg.Arch)
 	if m.First() {
-		m.embedding = l.embedding("token_embd.weight", c.Vocab, c.Hidden)
+		m.loadEmbedding(l)
 	}
 	for i := m.layers.From; i < m.layers.To; i++ {
 		b := f.block(l, c, i)
@@ -89,10 +89,24 @@ func (m *Model) load(l *loader) {
 		m.blocks = append(m.blocks, b)
 	}
 	if m.Last() {
-		m.norm = l.vector("output_norm.weight", c.Hidden)
-		m.head = l.matrix(headTensor(l.file), c.Vocab, c.Hidden)
+		m.loadHead(l)
 	}
 	m.loadRope(l)
+}
+
+// loadEnds takes what comes before and after all layers.
+func (m *Model) loadEnds(l *loader) {
+	m.loadEmbedding(l)
+	m.loadHead(l)
+}
+
+func (m *Model) loadEmbedding(l *loader) {
+	m.embedding = l.embedding("token_embd.weight", m.cfg.Vocab, m.cfg.Hidden)
+}
+
+func (m *Model) loadHead(l *loader) {
+	m.norm = l.vector("output_norm.weight", m.cfg.Hidden)
+	m.head = l.matrix(headTensor(l.file), m.cfg.Vocab, m.cfg.Hidden)
 }
 
 // attention takes what all families have of the first half of a layer.

@@ -254,6 +254,7 @@ func (v *variant) check(t *testing.T) {
 	quantised := v.file(t, quant.Q8_0)
 	checkSplits(t, quantised, tokens, layers.Options{})
 	checkBatch(t, quantised, tokens)
+	checkEnds(t, quantised, tokens)
 }
 
 // checkBatch: sessions in one step get the bits that each gets alone.

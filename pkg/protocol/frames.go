@@ -2,7 +2,10 @@
 
 package protocol
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Type numbers a frame on the wire. It is the first element of the frame's msgpack array.
 // Numbers are never reused; docs/protocol.md lists them.
@@ -115,6 +118,13 @@ func (f *Open) WireAt(boundary int) DType {
 	return F32
 }
 
+// LocalEnds ends the numerics ID of a session whose coordinator embeds, and makes tokens of the last layer's hidden states, itself: hops are
+// given hidden states and give hidden states (docs/protocol.md, "Local ends").
+const LocalEnds = "/local-ends"
+
+// LocalEnds reports whether the coordinator keeps the model's ends, and with them all tokens.
+func (f *Open) LocalEnds() bool { return strings.HasSuffix(f.Numerics, LocalEnds) }
+
 // Opened says that KV memory is reserved and, on the direct path, that the next hop is attached.
 type Opened struct {
 	Session  SessionID
@@ -165,13 +175,13 @@ type IntermediateResult struct {
 	Epoch     Epoch
 	Step      uint32
 	Position  uint32
-	Tokens    []TokenID   // the rows' input IDs: sampler state is a function of request and history
+	Tokens    []TokenID   // the rows' input IDs: sampler state is a function of request and history. With local ends 0 for each row
 	Logits    []uint32    // as in Step
 	Sample    bool        // as in Step
 	DType     DType       // of Hidden
 	Hidden    []byte      // [rows][hidden] little-endian; empty from the last shard
 	Generated []TokenID   // from the last shard: the sampled token, if asked
-	LogitRows []byte      // from the last shard: [len(Logits)][vocab] float32, little-endian
+	LogitRows []byte      // from the last shard: [len(Logits)][vocab] float32, little-endian. With local ends what norm and head make them of: [len(Logits)][hidden]
 	Hops      []HopTiming // one per hop passed, in order
 	Digest    [16]byte    // first half of SHA-256 over the output (docs/protocol.md)
 }

@@ -108,6 +108,12 @@ func (f *Open) validate() error {
 	if err := f.validateSources(); err != nil {
 		return err
 	}
+	if f.LocalEnds() && f.Request.Sampling != (Sampling{}) {
+		return errors.New("sampling parameters for hops that draw no tokens")
+	}
+	if f.LocalEnds() && len(f.Prefix) > 0 {
+		return errors.New("a prefix for hops that are given no tokens")
+	}
 	return f.Request.Sampling.validate()
 }
 

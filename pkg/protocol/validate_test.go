@@ -64,6 +64,11 @@ func TestRules(t *testing.T) {
 		{"rounding behind the last layer", "open", open(func(o *protocol.Open) { o.Rounds = []uint32{32} }), at{13}, []any{uint64(32)}, "rounded boundary 32"},
 		{"rounding twice", "open", open(func(o *protocol.Open) { o.Rounds = []uint32{16, 16} }), at{13}, []any{uint64(16), uint64(16)}, "rounded boundary 16"},
 		{"rounding to f32", "open", open(func(o *protocol.Open) { o.Wire = protocol.F32 }), at{5}, uint64(1), "rounds nothing"},
+		{"sampling beside local ends", "open", open(func(o *protocol.Open) { o.Numerics += protocol.LocalEnds }), at{4}, "n1/kv-f16/wire-f16/local-ends", "draw no tokens"},
+		{"tokens beside local ends", "open", open(func(o *protocol.Open) {
+			o.Numerics += protocol.LocalEnds
+			o.Request.Sampling = protocol.Sampling{}
+		}), nil, nil, "given no tokens"},
 		{"more outputs than rows", "opened", func(f protocol.Frame) { f.(*protocol.Opened).KeptTo = 8 }, at{5}, uint64(8), "outputs of 8 rows"},
 		{"resume of no hops", "resume", func(f protocol.Frame) { f.(*protocol.Resume).Rows = nil }, at{4}, []any{}, "no hops"},
 		{"rows of no source", "open", open(func(o *protocol.Open) { o.Rows = 5 }), at{16}, uint64(5), "5 rows to take over from 0 sources"},
