@@ -113,15 +113,15 @@ func (e *Engine) compute(ctx context.Context, p *pass) {
 
 // finish gives each job its output, hands it on and lets the session run again. The first output is on its way while the next is made.
 func (e *Engine) finish(p *pass) {
+	e.mu.Lock()
+	e.stats.pass(p)
+	e.mu.Unlock()
 	for _, j := range p.jobs {
 		if j.err == nil {
 			e.fill(p, j)
 		}
 		e.handOn(p, j)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.stats.pass(p)
 }
 
 // fill makes a job's output.
