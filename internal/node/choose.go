@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -147,8 +148,9 @@ func (n *Node) othersMove(below bool) bool {
 type reviewer struct{ wish protocol.LayerRange }
 
 // review decides whether the node moves, and where. It gives notice before: it returns true only if the move is worth it in two reviews
-// and still is after the notice, no other node moves, and none of a lower peer ID has given notice meanwhile.
-func (n *Node) review(asked context.Context, r *reviewer) (protocol.LayerRange, bool) {
+// and still is after the notice, no other node moves, and none of a lower peer ID has given notice meanwhile. The notice then stands until
+// the move is over.
+func (n *Node) review(asked context.Context, r *reviewer) (wish protocol.LayerRange, moves bool) {
 	wish, gain, ok := n.wish()
 	if !ok || n.othersMove(false) || n.moving.Load() {
 		r.wish = protocol.LayerRange{}
@@ -161,7 +163,7 @@ func (n *Node) review(asked context.Context, r *reviewer) (protocol.LayerRange, 
 	}
 	r.wish = protocol.LayerRange{}
 	n.about.Store(true)
-	defer n.about.Store(false)
+	defer func() { n.about.Store(moves) }()
 	n.listen(asked, noticeTime, noticeTime)
 	again, gain, ok := n.wish()
 	switch {
@@ -178,6 +180,11 @@ func (n *Node) review(asked context.Context, r *reviewer) (protocol.LayerRange, 
 	}
 	n.log.Info("other layers need this node more", zap.Stringer("layers", wish), zap.String("gain of the worst served layer", percent(gain)))
 	return wish, true
+}
+
+// shared reports whether another node serves some of these layers.
+func (n *Node) shared(r protocol.LayerRange) bool {
+	return slices.ContainsFunc(n.others(false), func(o placement.Holder) bool { return o.Layers.From < r.To && r.From < o.Layers.To })
 }
 
 // wish is where the node would be of more use.

@@ -63,6 +63,12 @@ func (n *Node) isLeaving() bool {
 func (n *Node) move(ctx, asked context.Context, take protocol.LayerRange) error {
 	defer n.moving.Store(false)
 	old := n.current.Load()
+	// Who has some of its layers too must not count on this node any more and leave them. Where nobody has, it may be asked for them as long as
+	// it serves them.
+	if n.shared(old.layers) {
+		n.about.Store(true)
+	}
+	defer n.about.Store(false)
 	n.log.Info("moving to other layers", zap.Stringer("from", old.layers), zap.Stringer("to", take))
 	var next *shard
 	if plan, err := n.planRange(take); err == nil && (n.available == 0 || old.plan.Total()+plan.Weights <= n.available) {
@@ -82,6 +88,7 @@ func (n *Node) move(ctx, asked context.Context, take protocol.LayerRange) error 
 	}
 	n.pending.Store(&take)
 	n.current.Store(nil)
+	n.about.Store(false)
 	if err := old.stop(); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ type Node struct {
 	current atomic.Pointer[shard]               // what is served; nil: nothing, see pending
 	pending atomic.Pointer[protocol.LayerRange] // what is being loaded; nil: nothing
 	moving  atomic.Bool                         // a move is asked for or under way
-	about   atomic.Bool                         // it will move unless another one does: no new sessions, please
+	about   atomic.Bool                         // it will move unless another one does, or moves, and others share its layers: no new sessions, please
 
 	advertised atomic.Bool // at least once, and not leaving
 	leaving    chan struct{}
@@ -202,12 +202,10 @@ func (n *Node) attend(ctx, asked context.Context) error {
 		review = ticker.C
 	}
 	var r reviewer
-	for {
+	for asked.Err() == nil && ctx.Err() == nil { // a move that was cut short leaves nothing to review
 		select {
 		case <-asked.Done():
-			return nil
 		case <-ctx.Done():
-			return nil
 		case take := <-n.moves:
 			review = nil // where an administrator puts it, it stays
 			if err := n.move(ctx, asked, take); err != nil {
@@ -221,6 +219,7 @@ func (n *Node) attend(ctx, asked context.Context) error {
 			}
 		}
 	}
+	return nil
 }
 
 // closeModel frees what is served last.
