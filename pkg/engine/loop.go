@@ -21,7 +21,6 @@ type job struct {
 	out *output
 
 	processing time.Duration
-	encode     time.Duration
 }
 
 // Run computes until ctx is done, then ends all sessions and returns nil. It may be called once.
@@ -91,7 +90,7 @@ func (e *Engine) take(j *job) bool {
 		if s.ended || s.cut {
 			continue
 		}
-		*j = job{s: s, kv: s.kv, in: s.queue[0], out: s.free[len(s.free)-1], encode: j.encode}
+		*j = job{s: s, kv: s.kv, in: s.queue[0], out: s.free[len(s.free)-1]}
 		s.queue = s.queue[:copy(s.queue, s.queue[1:])]
 		s.free = s.free[:len(s.free)-1]
 		j.out.cost = j.in.cost
@@ -176,7 +175,7 @@ func (e *Engine) compute(ctx context.Context, j *job) error {
 
 // encode turns the pass's result into the job's output frame.
 func (e *Engine) encode(j *job, queue time.Duration) {
-	begin, before := e.cfg.Now(), j.encode
+	begin := e.cfg.Now()
 	s, k, in := j.s, j.kv, j.in
 	j.out.setRows(s, in)
 	r := &j.out.result
@@ -193,9 +192,8 @@ func (e *Engine) encode(j *job, queue time.Duration) {
 	r.Digest = protocol.Digest(r)
 	r.Hops = append(r.Hops, protocol.HopTiming{
 		Layers: s.layers, Rows: uint32(len(in.tokens)),
-		Processing: uint64(j.processing), Queue: uint64(queue), Decode: uint64(in.decode), Encode: uint64(before),
+		Processing: uint64(j.processing), Queue: uint64(queue), Decode: uint64(in.decode), Encode: uint64(e.cfg.Now().Sub(begin)),
 	})
-	j.encode = e.cfg.Now().Sub(begin)
 }
 
 // passOn sends rows that were computed before on: their outputs if the next hop lacks them, else only their tokens.
