@@ -50,6 +50,7 @@ type Observer struct {
 
 	Logits func(positions []int, rows []byte)
 	Notice func(pipeline.Notice)
+	Trace  func(*pipeline.StepTrace) // nil: nothing is measured for it
 }
 
 // Result is what a generation gave, complete or not.
@@ -103,7 +104,7 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	}, protocol.InferenceRequest{
 		RequestID: r.RequestID, Prompt: req.Prompt, Tokens: tokens, MaxTokens: req.MaxTokens, Sampling: req.Sampling,
 	}, pipeline.Observer{
-		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits, Notice: obs.Notice,
+		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits, Notice: obs.Notice, Trace: obs.Trace,
 		Token: func(protocol.TokenID) { show() },
 	})
 	if state == nil {

@@ -136,10 +136,8 @@ func (w *watch) run() {
 func listenTo(conn network.Conn) silence {
 	var s silence
 	s.start(time.Now())
-	var c *quic.Conn
-	if conn.As(&c) {
-		stats := c.ConnectionStats()
-		s.seed(stats.SmoothedRTT, stats.MeanDeviation)
+	if stats, ok := connStats(conn); ok {
+		s.seed(stats.RTT, stats.Jitter)
 	}
 	return s
 }
