@@ -51,6 +51,7 @@ type options struct {
 	admins       []string
 	dataDir      string
 	packCache    bool
+	metrics      string
 	logLevel     string
 	logJSON      bool
 }
@@ -95,6 +96,7 @@ func newRoot() *cobra.Command {
 	f.Var(&o.memory, "memory", "memory the node may take in all; a range that does not fit is refused (default: what is available)")
 	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
 	f.BoolVar(&o.packCache, "pack-cache", false, "keep the weights in the data directory as this processor wants them: a faster start for as much disk as the range takes")
+	f.StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics at http://HOST:PORT/metrics, and /readyz; PORT alone is on 127.0.0.1 (default: nowhere)")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")
 	cmd.AddCommand(newBench(), newDrain(), newHealth(), newSpin())

@@ -104,6 +104,7 @@ func (s *Server) watch(ctx context.Context) {
 				s.canary(ctx, &m)
 			}
 		}
+		s.ways.refresh(ctx, s.cfg.Client)
 		timer.Reset(canaryRetry)
 	}
 }

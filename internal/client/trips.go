@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -22,9 +23,7 @@ func (c *Client) Trips(ctx context.Context, path protocol.Path, route []protocol
 	}
 	own := make([]time.Duration, len(route))
 	for i, h := range route {
-		if id, err := peer.Decode(h.Peer); err == nil {
-			own[i] = c.host.RoundTrip(id)
-		}
+		own[i] = c.RoundTrip(h.Peer)
 	}
 	trips[0], trips[len(route)] = own[0], own[len(route)-1]
 	var asking sync.WaitGroup
@@ -35,26 +34,45 @@ func (c *Client) Trips(ctx context.Context, path protocol.Path, route []protocol
 			}
 			continue
 		}
-		asking.Go(func() { trips[i] = c.askTrip(ctx, &route[i-1], &route[i]) })
+		asking.Go(func() {
+			links, _ := c.askNode(ctx, &route[i-1], []protocol.Contact{{Peer: route[i].Peer, Addrs: route[i].Addrs}})
+			for _, l := range links {
+				if l.Peer == route[i].Peer {
+					trips[i] = time.Duration(l.RTT)
+				}
+			}
+		})
 	}
 	asking.Wait()
 	return trips
 }
 
-// askTrip asks a node for the round trip to another.
-func (c *Client) askTrip(ctx context.Context, from, to *protocol.Hop) time.Duration {
-	pi, err := addrInfo(from.Peer, from.Addrs)
+// RoundTrip returns the round trip to a peer, as far as it is known here; else 0.
+func (c *Client) RoundTrip(id string) time.Duration {
+	p, err := peer.Decode(id)
 	if err != nil {
 		return 0
 	}
-	links, err := c.host.Links(ctx, pi, []protocol.Contact{{Peer: to.Peer, Addrs: to.Addrs}})
+	return c.host.RoundTrip(p)
+}
+
+// LinksOf asks a node for the links that it knows. It measures nothing for that.
+func (c *Client) LinksOf(ctx context.Context, h protocol.Hop) ([]protocol.LinkEstimate, error) {
+	return c.askNode(ctx, &h, nil)
+}
+
+func (c *Client) askNode(ctx context.Context, h *protocol.Hop, want []protocol.Contact) ([]protocol.LinkEstimate, error) {
+	pi, err := addrInfo(h.Peer, h.Addrs)
 	if err != nil {
-		return 0
+		return nil, err
 	}
-	for _, l := range links {
-		if l.Peer == to.Peer {
-			return time.Duration(l.RTT)
-		}
-	}
-	return 0
+	return c.host.Links(ctx, pi, want)
+}
+
+// Collector returns what Prometheus may know of the coordinator's connections; names begin with namespace.
+func (c *Client) Collector(namespace string) prometheus.Collector {
+	return c.host.Collector(namespace, func() func(peer.ID) bool {
+		d := c.finder.Peek()
+		return func(p peer.ID) bool { return d.Node(p.String()) != nil }
+	})
 }

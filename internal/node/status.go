@@ -86,6 +86,9 @@ func (s served) OpenSession(o *protocol.Open, deliver func(protocol.Frame) error
 	if now == nil {
 		return nil, nil, s.n.loading()
 	}
+	if s.n.metrics != nil {
+		deliver = s.n.metrics.session(o, deliver)
+	}
 	session, opened, err := now.engine.Open(o, deliver)
 	if err != nil {
 		return nil, nil, err

@@ -112,7 +112,7 @@ func (c *Collector) Document(a About, trips [][]time.Duration) *Document {
 		if i < len(trips) {
 			copy(known, trips[i])
 		}
-		shares[i] = split(known)
+		shares[i] = Shares(known)
 		out := Route{ReturnRTTMS: ms(known[len(r.hops)]), Decode: r.decode.sum()}
 		out.Decode.Hops, out.Decode.ReturnMS = parts(r.decode.hops, r.decode.wire, shares[i])
 		for j, h := range r.hops {
@@ -167,9 +167,9 @@ func parts(hops []pipeline.HopTrace, wire time.Duration, shares []float64) (out 
 	return out, ms(left)
 }
 
-// split says which share of the wire's time each way gets: in proportion to its round trip. One that is not known counts as the mean of
+// Shares says which share of the wire's time each way gets: in proportion to its round trip. One that is not known, 0, counts as the mean of
 // the others.
-func split(trips []time.Duration) []float64 {
+func Shares(trips []time.Duration) []float64 {
 	var sum time.Duration
 	known := 0
 	for _, d := range trips {

@@ -169,6 +169,9 @@ func (e *Engine) compute(ctx context.Context, j *job) error {
 		e.cfg.Sleep(ctx, cost)
 		j.processing += cost
 	}
+	if e.cfg.Observer.Pass != nil {
+		e.cfg.Observer.Pass(len(in.tokens), j.processing)
+	}
 	e.encode(j, max(begin.Sub(in.received)-in.decode, 0))
 	return nil
 }
@@ -194,6 +197,9 @@ func (e *Engine) encode(j *job, queue time.Duration) {
 		Layers: s.layers, Rows: uint32(len(in.tokens)),
 		Processing: uint64(j.processing), Queue: uint64(queue), Decode: uint64(in.decode), Encode: uint64(e.cfg.Now().Sub(begin)),
 	})
+	if e.cfg.Observer.Step != nil {
+		e.cfg.Observer.Step(&r.Hops[len(r.Hops)-1])
+	}
 }
 
 // passOn sends rows that were computed before on: their outputs if the next hop lacks them, else only their tokens.

@@ -294,6 +294,7 @@ func (w *watch) gone(err error) {
 }
 
 func (w *watch) log(e *LostError) {
+	w.h.peersLost.Add(1)
 	w.h.cfg.Log.Info("peer lost", zap.Stringer("peer", e.Peer), zap.String("cause", string(e.Cause)), zap.Duration("silence", e.Silence))
 }
 
