@@ -175,10 +175,15 @@ func infer(cmd *cobra.Command, o *inferOptions, prompt string) error {
 	if err != nil {
 		return err
 	}
-	c, err := o.swarm.dial(ctx)
+	warnings, err := cmdline.NewLogger("warn", false)
 	if err != nil {
 		return err
 	}
+	c, sent, err := o.swarm.dialTraced(ctx, warnings)
+	if err != nil {
+		return err
+	}
+	defer sent()
 	defer c.Close()
 	progress := newProgress(cmd.ErrOrStderr(), o.verbose)
 	target, err := findTarget(ctx, c, selector, o.swarm.wait, progress)

@@ -143,9 +143,11 @@ func serve(ctx context.Context, o *serveOptions) error {
 	if cfg.Log, err = cmdline.NewLogger(o.logLevel, o.logJSON); err != nil {
 		return err
 	}
-	if cfg.Client, err = o.swarm.dial(ctx); err != nil {
+	var sent func()
+	if cfg.Client, sent, err = o.swarm.dialTraced(ctx, cfg.Log); err != nil {
 		return err
 	}
+	defer sent()
 	defer cfg.Client.Close()
 	var listen net.ListenConfig
 	l, err := listen.Listen(ctx, "tcp", addr)

@@ -140,7 +140,7 @@ func (s *Server) tryModel(ctx context.Context, m *discovery.Model) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.cfg.Client.Generate(ctx, target, model, &client.Request{Tokens: []protocol.TokenID{0}, MaxTokens: 1, FailFast: true}, client.Observer{})
+	_, err = s.cfg.Client.Generate(ctx, target, model, &client.Request{Tokens: []protocol.TokenID{0}, MaxTokens: 1, FailFast: true, Unseen: true}, client.Observer{})
 	return err
 }
 

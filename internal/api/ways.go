@@ -69,7 +69,7 @@ func (w *ways) refresh(ctx context.Context, c *client.Client) {
 	group.SetLimit(8)
 	for _, h := range used {
 		group.Go(func() error {
-			links, _ := c.LinksOf(ctx, h) // who does not tell is not known
+			links, _ := c.AskLinks(ctx, h, nil) // who does not tell is not known
 			mu.Lock()
 			defer mu.Unlock()
 			for _, l := range links {

@@ -36,6 +36,8 @@ type Request struct {
 
 	FailFast       bool          // the loss of a node ends the generation at once
 	RecoverTimeout time.Duration // how long lost layers may wait for a node; 0: the default
+
+	Unseen bool // nobody asked for it: [Config.Traced] is not told
 }
 
 // Observer sees a generation as it goes. Nil functions are skipped; all are called from one goroutine.
@@ -95,6 +97,7 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 			obs.Text(s)
 		}
 	}
+	trace, traced := c.tracer(req, obs.Trace)
 	d := newDialer(c, t)
 	state, err := pipeline.Generate(ctx, d, pipeline.Config{
 		Session: session, Model: t.Model, Numerics: t.Numerics, Wire: t.Wire, Path: req.Path, Route: t.Hops, Context: t.Context,
@@ -104,7 +107,7 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	}, protocol.InferenceRequest{
 		RequestID: r.RequestID, Prompt: req.Prompt, Tokens: tokens, MaxTokens: req.MaxTokens, Sampling: req.Sampling,
 	}, pipeline.Observer{
-		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits, Notice: obs.Notice, Trace: obs.Trace,
+		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits, Notice: obs.Notice, Trace: trace,
 		Token: func(protocol.TokenID) { show() },
 	})
 	if state == nil {
@@ -114,6 +117,9 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	text.finish()
 	show()
 	r.Text, r.Reasoning, r.Tokens, r.Report = text.text.String(), text.reasoning.String(), state.Generated(), state.Report()
+	if traced != nil {
+		traced(r, err)
+	}
 	return r, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -35,7 +36,7 @@ func (c *Client) Trips(ctx context.Context, path protocol.Path, route []protocol
 			continue
 		}
 		asking.Go(func() {
-			links, _ := c.askNode(ctx, &route[i-1], []protocol.Contact{{Peer: route[i].Peer, Addrs: route[i].Addrs}})
+			links, _ := c.AskLinks(ctx, route[i-1], []protocol.Contact{{Peer: route[i].Peer, Addrs: route[i].Addrs}})
 			for _, l := range links {
 				if l.Peer == route[i].Peer {
 					trips[i] = time.Duration(l.RTT)
@@ -56,17 +57,28 @@ func (c *Client) RoundTrip(id string) time.Duration {
 	return c.host.RoundTrip(p)
 }
 
-// LinksOf asks a node for the links that it knows. It measures nothing for that.
-func (c *Client) LinksOf(ctx context.Context, h protocol.Hop) ([]protocol.LinkEstimate, error) {
-	return c.askNode(ctx, &h, nil)
-}
-
-func (c *Client) askNode(ctx context.Context, h *protocol.Hop, want []protocol.Contact) ([]protocol.LinkEstimate, error) {
+// AskLinks asks a node for the links that it knows. It measures those to want that it does not know, within seconds; they come first.
+func (c *Client) AskLinks(ctx context.Context, h protocol.Hop, want []protocol.Contact) ([]protocol.LinkEstimate, error) {
 	pi, err := addrInfo(h.Peer, h.Addrs)
 	if err != nil {
 		return nil, err
 	}
 	return c.host.Links(ctx, pi, want)
+}
+
+// Measure measures the way to a node.
+func (c *Client) Measure(ctx context.Context, n *discovery.Node) (Link, error) {
+	pi, err := addrInfo(n.Status.Peer, n.Status.Addrs)
+	if err != nil {
+		return Link{}, err
+	}
+	if err := c.host.MeasureLink(ctx, pi); err != nil {
+		return Link{}, err
+	}
+	l, _ := c.host.Link(pi.ID)
+	var m LinkMap
+	m.add("", n.Status.Peer, &l)
+	return m.Links[0], nil
 }
 
 // Collector returns what Prometheus may know of the coordinator's connections; names begin with namespace.
