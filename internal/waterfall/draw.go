@@ -64,21 +64,23 @@ func trip(ms float64) string {
 	return fmt.Sprintf("%.2f ms", ms)
 }
 
-// drawSteps draws a bar for each step, the longest as wide as there is room.
+// drawSteps draws a bar for each step. Chunks and decode steps have a scale each: the longest is as wide as there is room.
 func (d *Document) drawSteps(w io.Writer) {
-	shown := d.Steps
-	if len(shown) > mostRows {
-		shown = shown[:mostRows]
-	}
-	longest := 0.0
-	for _, s := range shown {
-		longest = max(longest, s.TotalMS)
-	}
-	if longest == 0 {
+	if len(d.Steps) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "each step from left to right, a character is %.3f ms: 1-9 computing at that hop, · wire, q queue, e encoding, c coordinator, x recovery\n", longest/barWidth)
+	shown := d.Steps[:min(len(d.Steps), mostRows)]
+	longest := map[string]float64{}
 	for _, s := range shown {
+		longest[s.Phase] = max(longest[s.Phase], s.TotalMS)
+	}
+	fmt.Fprintln(w, "each step from left to right: 1-9 computing at that hop, · wire, q queue, e encoding, c coordinator, x recovery")
+	phase := ""
+	for _, s := range shown {
+		if s.Phase != phase {
+			phase = s.Phase
+			fmt.Fprintf(w, "  %s, a character is %.3f ms:\n", phase, longest[phase]/barWidth)
+		}
 		what := fmt.Sprintf("row %d", s.Position)
 		if s.Rows > 1 {
 			what = fmt.Sprintf("rows %d-%d", s.Position, s.Position+s.Rows-1)
@@ -87,10 +89,10 @@ func (d *Document) drawSteps(w io.Writer) {
 		if s.Scaled {
 			note = "  (the hops claim more time than passed)"
 		}
-		fmt.Fprintf(w, "  %-7s %-12s %9.2f ms  %s%s\n", s.Phase, what, s.TotalMS, s.bar(barWidth/longest), note)
+		fmt.Fprintf(w, "    %-12s %9.2f ms  %s%s\n", what, s.TotalMS, s.bar(barWidth/max(longest[phase], 0.001)), note)
 	}
 	if n := len(d.Steps) - len(shown) + d.StepsLeftOut; n > 0 {
-		fmt.Fprintf(w, "  and %d more: --trace-json FILE has them\n", n)
+		fmt.Fprintf(w, "    and %d more: --trace-json FILE has them\n", n)
 	}
 }
 

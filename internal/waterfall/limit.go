@@ -20,7 +20,7 @@ func limit(d *Document) *Limit {
 			best = &Limit{Part: part, Hop: hop, Advice: advice}
 		}
 	}
-	consider("wire", -1, s.WireMS, fmt.Sprintf("the ways between %d machines: nodes nearer to each other, or fewer hops; --wire f16 halves what is sent", len(last.Hops)+1))
+	consider("wire", -1, s.WireMS, fmt.Sprintf("the ways between %d machines, and waiting for their processors to send and receive: fewer hops, nodes nearer to each other, or less work beside them", len(last.Hops)+1))
 	consider("coordinator", -1, s.CoordinatorMS, "this coordinator between a token and the next step: is its machine busy, or its output slow?")
 	consider("recovery", -1, s.RecoveryMS, "routes that were lost: see --verbose for who and why")
 	for i, h := range last.Decode.Hops {

@@ -179,8 +179,8 @@ func TestDraw(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"prefill rows 0-13        30.00 ms  " + strings.Repeat("·", 30) + "\n",
-		"decode  row 14           60.00 ms  ccc··········eqq1111111111ee··········222222222222··········\n",
+		"  prefill, a character is 0.500 ms:\n    rows 0-13        30.00 ms  " + strings.Repeat("·", 60) + "\n",
+		"  decode, a character is 1.000 ms:\n    row 14           60.00 ms  ccc··········eqq1111111111ee··········222222222222··········\n",
 		"wire           30.000 ms  50.0 %  " + strings.Repeat("#", 30) + "\n",
 		"1  layers 0-7       wire 10.000  queue 2.000  compute 10.000  encode 3.000\n",
 		"limit: wire, 50 % of a token: 16.7 tokens/s, 33.3 without it\n",
