@@ -43,7 +43,7 @@ type rule struct {
 var rules = []rule{
 	{
 		why:   "libp2p is known to p2p, discovery, cmd and what composes them only",
-		in:    []string{"*", "*/*", "*/*/*", "!pkg/p2p", "!pkg/discovery", "!cmd/*", "!internal/testnet", "!internal/node", "!internal/client", "!internal/survey", "!internal/statedir"},
+		in:    []string{"*", "*/*", "*/*/*", "!pkg/p2p", "!pkg/discovery", "!cmd/*", "!internal/testnet", "!internal/node", "!internal/client", "!internal/survey", "!internal/statedir", "!internal/doctor"},
 		deny:  []string{"github.com/libp2p", "github.com/quic-go", "github.com/multiformats"},
 		tests: true,
 	},

@@ -40,6 +40,8 @@ type inferOptions struct {
 	stepTimeout time.Duration
 	onFailure   string
 	recoverFor  time.Duration
+	trace       bool
+	traceJSON   string
 }
 
 func newInfer() *cobra.Command {
@@ -61,7 +63,8 @@ no token IDs. The answer is the same. It is no secrecy: who has the model can le
 		Example: `  coordinator infer "What is AI?"
   coordinator infer --temperature 0.7 --top-p 0.9 --seed 1 --raw "Once upon a time"
   coordinator infer --local-ends --model llama.gguf "What is AI?"
-  coordinator infer --json "What is AI?" | jq .overhead_ms_per_token`,
+  coordinator infer --json "What is AI?" | jq .overhead_ms_per_token
+  coordinator infer --trace "What is AI?"`,
 		Args: exactArgs(1, `one prompt: coordinator infer "What is AI?"`),
 		RunE: func(cmd *cobra.Command, args []string) error { return infer(cmd, o, args[0]) },
 	}
@@ -88,6 +91,8 @@ no token IDs. The answer is the same. It is no secrecy: who has the model can le
 	f.IntVar(&o.chunk, "prefill-chunk", protocol.DefaultChunkRows, "prompt rows of one prefill step; changes the speed, never the answer")
 	f.DurationVar(&o.stepTimeout, "step-timeout", time.Minute, "replace a node that lives but does not get on, when a step has no answer for this long")
 	f.StringVar(&o.onFailure, "on-failure", "recover", "when a node is lost: recover, or fail at once")
+	f.BoolVar(&o.trace, "trace", false, "draw on stderr where the time of each token went, and what limits the rate")
+	f.StringVar(&o.traceJSON, "trace-json", "", "write where the time of each token went to this file, as JSON (docs/observability.md)")
 	f.DurationVar(&o.recoverFor, "recover-timeout", 30*time.Second, "how long to wait for a node that serves lost layers")
 	return cmd
 }
@@ -181,10 +186,15 @@ func infer(cmd *cobra.Command, o *inferOptions, prompt string) error {
 		return err
 	}
 	defer ends.Close()
-	c, err := o.swarm.dial(ctx)
+	warnings, err := cmdline.NewLogger("warn", false)
 	if err != nil {
 		return err
 	}
+	c, sent, err := o.swarm.dialTraced(ctx, warnings)
+	if err != nil {
+		return err
+	}
+	defer sent()
 	defer c.Close()
 	progress := newProgress(cmd.ErrOrStderr(), o.verbose)
 	target, err := findTarget(ctx, c, selector, o.swarm.wait, progress)
@@ -233,6 +243,14 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 			text.text(s)
 		}
 	}
+	var trace *tracing
+	if o.trace || o.traceJSON != "" {
+		if trace, err = newTracing(o.trace, o.traceJSON); err != nil {
+			return nil, err
+		}
+		defer trace.Close()
+		obs.Trace = trace.steps.Add
+	}
 	if logits != nil {
 		obs.Logits = func(_ []int, rows []byte) { logits.Append(rows) }
 	}
@@ -242,6 +260,11 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 	}
 	if result != nil {
 		p.done(result)
+	}
+	if trace != nil && result != nil {
+		if traceErr := trace.finish(ctx, cmd.ErrOrStderr(), c, result); err == nil {
+			err = traceErr
+		}
 	}
 	if logits != nil {
 		if closeErr := logits.Close(); err == nil {

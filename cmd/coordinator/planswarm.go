@@ -27,7 +27,7 @@ func (o *planOptions) runFromSwarm(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	c, err := o.swarm.dialAs(cmd.Context(), identity)
+	c, err := o.swarm.dialWith(cmd.Context(), client.Config{Key: identity})
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -83,10 +82,12 @@ func (o *swarmOptions) asked(cmd *cobra.Command) bool {
 }
 
 // dial joins the swarm, as nobody in particular.
-func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) { return o.dialAs(ctx, nil) }
+func (o *swarmOptions) dial(ctx context.Context) (*client.Client, error) {
+	return o.dialWith(ctx, client.Config{})
+}
 
-// dialAs joins the swarm with a key, nil: a new one.
-func (o *swarmOptions) dialAs(ctx context.Context, identity crypto.PrivKey) (*client.Client, error) {
+// dialWith joins the swarm with what cfg has beside the flags: an identity, a receiver of traces.
+func (o *swarmOptions) dialWith(ctx context.Context, cfg client.Config) (*client.Client, error) {
 	if o.swarm == "" || len(o.swarm) > protocol.MaxSwarm {
 		return nil, cmdline.Usagef("--swarm %q: want a name of 1 to %d bytes", o.swarm, protocol.MaxSwarm)
 	}
@@ -108,10 +109,8 @@ func (o *swarmOptions) dialAs(ctx context.Context, identity crypto.PrivKey) (*cl
 			return nil, err
 		}
 	}
-	cfg := client.Config{
-		Swarm: o.swarm, SwarmKey: key, Open: o.open, Bootstrap: o.bootstrap, NoMDNS: o.noMDNS,
-		StateRoot: root, Version: cmdline.ShortVersion(), Key: identity, Log: log,
-	}
+	cfg.Swarm, cfg.SwarmKey, cfg.Open, cfg.Bootstrap, cfg.NoMDNS = o.swarm, key, o.open, o.bootstrap, o.noMDNS
+	cfg.StateRoot, cfg.Version, cfg.Log = root, cmdline.ShortVersion(), log
 	if !o.noMDNS {
 		cfg.RunDir = statedir.RunDir(root)
 	}

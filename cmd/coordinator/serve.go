@@ -150,9 +150,11 @@ func serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	defer ends.Close()
-	if cfg.Client, err = o.swarm.dial(ctx); err != nil {
+	var sent func()
+	if cfg.Client, sent, err = o.swarm.dialTraced(ctx, cfg.Log); err != nil {
 		return err
 	}
+	defer sent()
 	defer cfg.Client.Close()
 	var listen net.ListenConfig
 	l, err := listen.Listen(ctx, "tcp", addr)

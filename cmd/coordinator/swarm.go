@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,17 +19,27 @@ import (
 
 func newSwarm() *cobra.Command {
 	o := &swarmOptions{}
-	var asJSON, links bool
+	var asJSON, links, watch bool
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "swarm",
 		Short: "List nodes, layer ranges, models and round-trip times, and layers that nobody, or one node alone, serves",
 		Args:  exactArgs(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case watch && links:
+				return cmdline.Usagef("--watch and --links exclude each other: measuring links takes seconds each")
+			case every < minWatch:
+				return cmdline.Usagef("--every %s: want %s at least", every, minWatch)
+			}
 			c, err := o.dial(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer c.Close()
+			if watch {
+				return watchSwarm(cmd, c, every, asJSON)
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), o.wait)
 			defer cancel()
 			view, err := c.Look(ctx)
@@ -65,6 +76,8 @@ func newSwarm() *cobra.Command {
 	o.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object (docs/cli.md)")
 	cmd.Flags().BoolVar(&links, "links", false, "also measure and list the links between nodes: round trip, jitter, loss, bandwidth")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again and again, until Ctrl-C; with --json an object a line")
+	cmd.Flags().DurationVar(&every, "every", time.Second, "with --watch: how often")
 	cmd.AddCommand(newKeyCommand())
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/shardnode/shardnode/internal/cmdline"
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -52,12 +53,16 @@ type options struct {
 	admins       []string
 	dataDir      string
 	packCache    bool
+	metrics      string
 	logLevel     string
 	logJSON      bool
 }
 
+// newOptions returns options without flags' values that are not their zero.
+func newOptions() *options { return &options{kvBudget: 1 << 30, replay: -1, prefix: -1} }
+
 func newRoot() *cobra.Command {
-	o := &options{kvBudget: 1 << 30, replay: -1, prefix: -1}
+	o := newOptions()
 	cmd := &cobra.Command{
 		Use:     "shardnode [--layers FIRST-LAST]",
 		Short:   "Serve a range of a model's layers to a swarm",
@@ -72,23 +77,30 @@ func newRoot() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	o.registerModel(f)
+	o.registerSwarm(f)
+	f.StringSliceVar(&o.announce, "announce", nil, "multiaddr that others reach this node at, when it differs; repeatable")
+	f.StringSliceVar(&o.admins, "admin", nil, "peer ID that may move this node to other layers, as `coordinator id` prints it; repeatable (default: nobody)")
+	f.DurationVar(&o.sessionIdle, "session-idle", 10*time.Minute, "a session of which nothing is heard for so long is ended")
+	f.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "how long open sessions may take to move to other nodes when this one is told to stop")
+	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
+	f.BoolVar(&o.packCache, "pack-cache", false, "keep the weights in the data directory as this processor wants them: a faster start for as much disk as the range takes")
+	f.StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics at http://HOST:PORT/metrics, and /readyz; PORT alone is on 127.0.0.1 (default: nowhere)")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")
+	cmd.AddCommand(newBench(), newDoctor(), newDrain(), newHealth(), newSpin())
+	return cmd
+}
+
+// registerModel registers the flags that say what is served, and with how much memory.
+func (o *options) registerModel(f *pflag.FlagSet) {
 	f.StringVar(&o.layers, "layers", "", "layers to serve, both ends included, counted from 0: 8-15 (default: those that the swarm needs most and that fit; of a shard: those it has)")
 	f.StringVar(&o.model, "model", "", "GGUF file (default: the embedded demo model)")
-	f.StringSliceVar(&o.listen, "listen", nil, "multiaddr to listen on; repeatable (default: every interface, a port chosen once and kept)")
-	f.StringSliceVar(&o.announce, "announce", nil, "multiaddr that others reach this node at, when it differs; repeatable")
-	f.StringSliceVar(&o.bootstrap, "bootstrap", nil, "multiaddr with /p2p/PEERID of a node of the swarm; repeatable")
-	f.StringVar(&o.swarm, "swarm", "default", "name of the swarm")
-	f.StringVar(&o.swarmKey, "swarm-key", "", "file with the swarm's key (make one: coordinator swarm new-key FILE)")
-	f.BoolVar(&o.open, "open", false, "without a key, serve public addresses too: anybody may use this node")
-	f.StringSliceVar(&o.admins, "admin", nil, "peer ID that may move this node to other layers, as `coordinator id` prints it; repeatable (default: nobody)")
-	f.BoolVar(&o.noMDNS, "no-mdns", false, "do not look for peers, nor be found, by multicast or on this machine: DHT only")
 	cmdline.ThreadsVar(f, &o.threads, "compute threads")
 	f.StringVar(&o.kv, "kv", "f16", "element type of the KV cache: f16 or f32")
 	f.IntVar(&o.context, "context", 0, "positions of one session at the most (default: the model's context)")
 	f.IntVar(&o.maxSessions, "max-sessions", 64, "sessions at the most")
 	f.IntVar(&o.maxRows, "max-rows", 512, "tokens of one step at the most: activations take memory for as many")
-	f.DurationVar(&o.sessionIdle, "session-idle", 10*time.Minute, "a session of which nothing is heard for so long is ended")
-	f.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "how long open sessions may take to move to other nodes when this one is told to stop")
 	f.Var(&o.kvBudget, "kv-budget", "memory for all KV caches")
 	f.Var(&o.buffers, "buffer-budget", "memory for what is received, waits and is to be sent (default: what --max-sessions need)")
 	f.Var(&o.replay, "replay-budget", "memory for hidden states kept to heal routes with; 0 keeps none, and healing computes more")
@@ -96,12 +108,16 @@ func newRoot() *cobra.Command {
 	f.Var(&o.prefix, "prefix-cache", "part of --kv-budget that may stay with prompts of sessions that have ended, for those that begin alike; 0 keeps none")
 	f.Lookup("prefix-cache").DefValue = "a half of --kv-budget"
 	f.Var(&o.memory, "memory", "memory the node may take in all; a range that does not fit is refused (default: what is available)")
-	f.StringVar(&o.dataDir, "data-dir", "", "identity, port, peer cache (default: the next free of ~/.local/state/shardnode/node-N)")
-	f.BoolVar(&o.packCache, "pack-cache", false, "keep the weights in the data directory as this processor wants them: a faster start for as much disk as the range takes")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON, one object a line")
-	cmd.AddCommand(newBench(), newDrain(), newHealth(), newSpin())
-	return cmd
+}
+
+// registerSwarm registers the flags that say where the node is.
+func (o *options) registerSwarm(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.listen, "listen", nil, "multiaddr to listen on; repeatable (default: every interface, a port chosen once and kept)")
+	f.StringSliceVar(&o.bootstrap, "bootstrap", nil, "multiaddr with /p2p/PEERID of a node of the swarm; repeatable")
+	f.StringVar(&o.swarm, "swarm", "default", "name of the swarm")
+	f.StringVar(&o.swarmKey, "swarm-key", "", "file with the swarm's key (make one: coordinator swarm new-key FILE)")
+	f.BoolVar(&o.open, "open", false, "without a key, serve public addresses too: anybody may use this node")
+	f.BoolVar(&o.noMDNS, "no-mdns", false, "do not look for peers, nor be found, by multicast or on this machine: DHT only")
 }
 
 func noArgs(_ *cobra.Command, args []string) error {

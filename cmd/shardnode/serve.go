@@ -14,6 +14,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -45,6 +46,14 @@ func serve(ctx context.Context, o *options) error {
 	defer log.Sync()
 	cfg.Log = log
 
+	metrics, err := o.listenMetrics(ctx)
+	if err != nil {
+		return err
+	}
+	if metrics != nil {
+		defer metrics.Close()
+		cfg.Metrics = prometheus.NewRegistry()
+	}
 	cmdline.SpareP(o.threads)
 	dir, err := o.openDir(log)
 	if err != nil {
@@ -99,6 +108,10 @@ func serve(ctx context.Context, o *options) error {
 	group.Go(func() error {
 		return control.Serve(running, dir.Path, control.Daemon{Health: func() control.Health { return nodeHealth(n) }, Drain: n.Leave})
 	})
+	if metrics != nil {
+		log.Info("serving metrics", zap.String("url", "http://"+metrics.Addr().String()+"/metrics"))
+		group.Go(func() error { return serveMetrics(running, metrics, cfg.Metrics, n) })
+	}
 	group.Go(func() error {
 		defer ended()
 		defer context.AfterFunc(running, n.Leave)()

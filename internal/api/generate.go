@@ -153,11 +153,12 @@ func (s *Server) attempt(ctx, patience context.Context, j *job, i int, out sink)
 	req := &client.Request{
 		Tokens: j.prompts[i/p.n], MaxTokens: p.maxTokens, Sampling: p.choiceSampling(i % p.n), Stop: p.stop,
 	}
-	measure := &generation{m: s.metrics}
+	measure := &generation{m: s.metrics, shares: func(route []protocol.Hop) []float64 { return s.ways.shares(s.cfg.Client, route) }}
 	r, err = s.cfg.Client.Generate(ctx, target, j.tokens, req, client.Observer{
 		Opened: func(*pipeline.Report) { opened = true; out.opened(i, target) },
 		Text:   func(text string) { out.text(i, text) },
 		Step:   measure.step,
+		Trace:  measure.traced,
 	})
 	if r != nil && opened {
 		measure.end(r.Report)

@@ -104,6 +104,7 @@ func (s *Server) watch(ctx context.Context) {
 				s.canary(ctx, &m)
 			}
 		}
+		s.ways.refresh(ctx, s.cfg.Client)
 		timer.Reset(canaryRetry)
 	}
 }
@@ -139,7 +140,7 @@ func (s *Server) tryModel(ctx context.Context, m *discovery.Model) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.cfg.Client.Generate(ctx, target, model, &client.Request{Tokens: []protocol.TokenID{0}, MaxTokens: 1, FailFast: true}, client.Observer{})
+	_, err = s.cfg.Client.Generate(ctx, target, model, &client.Request{Tokens: []protocol.TokenID{0}, MaxTokens: 1, FailFast: true, Unseen: true}, client.Observer{})
 	return err
 }
 

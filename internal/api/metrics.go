@@ -30,6 +30,10 @@ type metrics struct {
 	overhead    prometheus.Observer
 	hopCompute  *prometheus.HistogramVec // layers
 	hopQueue    *prometheus.HistogramVec // layers
+	hopEncode   *prometheus.HistogramVec // layers
+	hopWire     *prometheus.HistogramVec // layers
+	wire        prometheus.Observer
+	own         prometheus.Observer
 	recoveries  prometheus.Counter
 	recoverTime prometheus.Observer
 	canaries    *prometheus.CounterVec // result
@@ -41,7 +45,7 @@ var (
 	waitBuckets = prometheus.ExponentialBuckets(0.001, 2, 20)  // 1 ms to 9 min
 )
 
-func newMetrics(q *queue, p *proofs) *metrics {
+func newMetrics(q *queue, p *proofs, network prometheus.Collector) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "coordinator", Name: name, Help: help}, labels)
@@ -66,9 +70,16 @@ func newMetrics(q *queue, p *proofs) *metrics {
 	m.overhead = histogram("token_overhead_seconds", "Of a token's time what hops did not compute: encoding, wire, queues, coordinator. One mean for each generation.", stepBuckets).WithLabelValues()
 	m.hopCompute = histogram("hop_compute_seconds", "A step's arithmetic at a hop.", stepBuckets, "layers")
 	m.hopQueue = histogram("hop_queue_seconds", "A step's wait at a hop for the node's loop.", stepBuckets, "layers")
+	m.hopEncode = histogram("hop_encode_seconds", "Hidden states into bytes and back at a hop; at the last one, also the draw of the token.", stepBuckets, "layers")
+	m.hopWire = histogram("hop_wire_seconds", "Of a decode step's time on the wire the share of the way to a hop, and back from the last one (layers: back), estimated by round trips.", stepBuckets, "layers")
+	m.wire = histogram("token_wire_seconds", "Of a decode step what neither hops nor the coordinator claim: network, framing, network stacks.", stepBuckets).WithLabelValues()
+	m.own = histogram("token_coordinator_seconds", "Of a decode step what the coordinator took, from a token's arrival to the next step's sending.", stepBuckets).WithLabelValues()
 	m.recoveries = counter("recoveries_total", "Interruptions of routes that generations outlived.").WithLabelValues()
 	m.recoverTime = histogram("recovery_seconds", "From noticing a loss to the next answer.", waitBuckets).WithLabelValues()
 	m.canaries = counter("canaries_total", "Tokens sent through the swarm to see whether it is whole, by result: ok, busy or failed.", "result")
+	for _, result := range []string{"ok", "busy", "failed"} {
+		m.canaries.WithLabelValues(result) // 0, so that a first one is a rise
+	}
 	gauge("generations_running", "Generations that run now.", func() float64 { running, _ := q.load(); return float64(running) })
 	gauge("queue_waiting", "Generations that wait for a place now.", func() float64 { _, waiting := q.load(); return float64(waiting) })
 	gauge("ready", "1 when a token went through a model's whole route lately.", func() float64 {
@@ -77,7 +88,7 @@ func newMetrics(q *queue, p *proofs) *metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(network, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -102,6 +113,32 @@ func (m *metrics) canary(err error) {
 type generation struct {
 	m    *metrics
 	last time.Time // of the latest token
+
+	shares func([]protocol.Hop) []float64 // of the wire's time, by way
+	epoch  protocol.Epoch                 // of ways
+	ways   []float64
+}
+
+// traced counts where a decode step's time went.
+func (g *generation) traced(t *pipeline.StepTrace) {
+	for i := range t.Hops {
+		g.m.hopEncode.WithLabelValues(t.Route[i].Layers.String()).Observe((t.Hops[i].Decode + t.Hops[i].Encode).Seconds())
+	}
+	if t.Phase != pipeline.PhaseDecode {
+		return // chunks overlap: what they wait for each other would be the wire's
+	}
+	g.m.wire.Observe(t.Wire.Seconds())
+	g.m.own.Observe(t.Coordinator.Seconds())
+	if g.ways == nil || g.epoch != t.Epoch {
+		g.ways, g.epoch = g.shares(t.Route), t.Epoch
+	}
+	for i, share := range g.ways {
+		to := "back"
+		if i < len(t.Route) {
+			to = t.Route[i].Layers.String()
+		}
+		g.m.hopWire.WithLabelValues(to).Observe(t.Wire.Seconds() * share)
+	}
 }
 
 // step counts a step that has passed all hops.

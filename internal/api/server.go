@@ -62,6 +62,7 @@ type Server struct {
 	queue   *queue
 	proofs  *proofs
 	metrics *metrics
+	ways    ways
 	started time.Time
 	handler http.Handler
 }
@@ -70,7 +71,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	cfg.setDefaults()
 	s := &Server{cfg: cfg, started: time.Now(), queue: newQueue(cfg.Parallel, cfg.QueueLength, 4*cfg.QueueLength), proofs: &proofs{}}
-	s.metrics = newMetrics(s.queue, s.proofs)
+	s.metrics = newMetrics(s.queue, s.proofs, cfg.Client.Collector("coordinator"))
 	s.handler = s.routes()
 	return s
 }

@@ -12,11 +12,13 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"go.uber.org/zap"
 
+	"github.com/shardnode/shardnode/internal/waterfall"
 	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/p2p"
 	"github.com/shardnode/shardnode/pkg/placement"
@@ -34,6 +36,9 @@ type Config struct {
 	Version   string
 	Key       crypto.PrivKey // identity, for nodes that obey it; nil: a new one
 	Log       *zap.Logger    // nil: silent
+
+	// Traced is told where the time of each generation went, which began at that time and may have failed. Nil: nothing is measured for it.
+	Traced func(d *waterfall.Document, begun time.Time, failure error)
 
 	HostOptions []libp2p.Option // for tests: a simulated network
 }

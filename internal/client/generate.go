@@ -36,6 +36,8 @@ type Request struct {
 
 	FailFast       bool          // the loss of a node ends the generation at once
 	RecoverTimeout time.Duration // how long lost layers may wait for a node; 0: the default
+
+	Unseen bool // nobody asked for it: [Config.Traced] is not told
 }
 
 // Observer sees a generation as it goes. Nil functions are skipped; all are called from one goroutine.
@@ -50,6 +52,7 @@ type Observer struct {
 
 	Logits func(positions []int, rows []byte)
 	Notice func(pipeline.Notice)
+	Trace  func(*pipeline.StepTrace) // nil: nothing is measured for it
 }
 
 // Result is what a generation gave, complete or not.
@@ -95,6 +98,7 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 			obs.Text(s)
 		}
 	}
+	trace, traced := c.tracer(req, obs.Trace)
 	d := newDialer(c, t)
 	var way pipeline.Dialer = d
 	var ends *pipeline.Ends
@@ -110,7 +114,7 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	}, protocol.InferenceRequest{
 		RequestID: r.RequestID, Prompt: req.Prompt, Tokens: tokens, MaxTokens: req.MaxTokens, Sampling: req.Sampling,
 	}, pipeline.Observer{
-		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits, Notice: obs.Notice,
+		Opened: obs.Opened, Step: obs.Step, Logits: obs.Logits, Notice: obs.Notice, Trace: trace,
 		Token: func(protocol.TokenID) { show() },
 	})
 	if state == nil {
@@ -123,6 +127,9 @@ func (c *Client) Generate(ctx context.Context, t *Target, m *Model, req *Request
 	text.finish()
 	show()
 	r.Text, r.Reasoning, r.Tokens, r.Report = text.text.String(), text.reasoning.String(), state.Generated(), state.Report()
+	if traced != nil {
+		traced(r, err)
+	}
 	return r, err
 }
 

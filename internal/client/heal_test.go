@@ -107,7 +107,7 @@ func TestHealing(t *testing.T) {
 
 			var logits []byte
 			var notices []pipeline.Notice
-			steps := 0
+			steps, row, recovering := 0, 0, time.Duration(0)
 			req := &Request{Prompt: question, MaxTokens: 8, Path: c.path, ChunkRows: c.chunk, Logits: pipeline.LogitsPrompt}
 			r, err := client.Generate(t.Context(), target, m, req, Observer{
 				Logits: func(_ []int, rows []byte) { logits = append(logits, rows...) },
@@ -119,9 +119,26 @@ func TestHealing(t *testing.T) {
 					}
 				},
 				Notice: func(n pipeline.Notice) { notices = append(notices, n) },
+				Trace: func(s *pipeline.StepTrace) {
+					sum := s.Coordinator + s.Wire + s.Recovery
+					for i := range s.Hops {
+						sum += s.Hops[i].Sum()
+					}
+					if s.Position != row || sum != s.Total || min(s.Coordinator, s.Wire, s.Recovery) < 0 {
+						t.Errorf("want row %d next, and parts that make the whole, not %s: %+v", row, sum, s)
+					}
+					row += s.Rows
+					recovering += s.Recovery
+				},
 			})
 			if err != nil {
 				t.Fatalf("%v, after %v", err, describe(notices))
+			}
+			if want := len(r.PromptTokens) + len(r.Tokens) - 1; row != want {
+				t.Errorf("%d rows traced, want %d", row, want)
+			}
+			if inDecode := r.Report.Recoveries[0].Phase == pipeline.PhaseDecode && r.Report.Recoveries[0].Position > len(r.PromptTokens); inDecode && recovering == 0 {
+				t.Errorf("no step took part in the recovery %+v", r.Report.Recoveries[0])
 			}
 			tokens := append(slices.Clone(r.PromptTokens), r.Tokens...)
 			if !bytes.Equal(logits, local(t, tokens[:len(tokens)-1], protocol.F16)) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shardnode/shardnode/internal/node"
 	"github.com/shardnode/shardnode/internal/testnet"
+	"github.com/shardnode/shardnode/pkg/pipeline"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -86,9 +87,22 @@ func TestFourNodesAcrossAWideNetwork(t *testing.T) {
 			if !bytes.Equal(logits, local(t, tokens, protocol.F16)) {
 				t.Errorf("path %d: the logits differ from one local pass", path)
 			}
-			r, err := c.Generate(ctx, target, m, &Request{Prompt: question, MaxTokens: 8, Path: path}, Observer{})
+			var traced []*pipeline.StepTrace
+			r, err := c.Generate(ctx, target, m, &Request{Prompt: question, MaxTokens: 8, Path: path}, Observer{
+				Trace: func(s *pipeline.StepTrace) { traced = append(traced, s) },
+			})
 			if err != nil {
 				t.Fatal(err)
+			}
+			checkTrace(t, traced, r.Report, trips*oneWay, step)
+			for i, trip := range c.Trips(ctx, path, target.Hops) {
+				want := 2 * oneWay
+				if path == protocol.PathRelay && i > 0 && i < len(target.Hops) {
+					want *= 2 // by way of the coordinator
+				}
+				if trip < want || trip > want+3*time.Millisecond {
+					t.Errorf("path %d: way %d has a round trip of %s, want %s", path, i, trip, want)
+				}
 			}
 			perToken := r.Report.Decode / time.Duration(r.Report.DecodeSteps)
 			want := trips*oneWay + 4*step
@@ -101,4 +115,41 @@ func TestFourNodesAcrossAWideNetwork(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkTrace wants of each step that its parts make its time, that the hops' times are those of the simulation, and that the steps make
+// what the generation took.
+func checkTrace(t *testing.T, traced []*pipeline.StepTrace, r *pipeline.Report, wire, compute time.Duration) {
+	t.Helper()
+	if len(traced) != r.DecodeSteps+1 {
+		t.Fatalf("%d steps traced, one chunk and %d decode steps were taken", len(traced), r.DecodeSteps)
+	}
+	var decode time.Duration
+	for i, s := range traced {
+		sum := s.Coordinator + s.Wire + s.Recovery
+		for j, h := range s.Hops {
+			if h.Compute != compute || h.Queue != 0 {
+				t.Errorf("step %d, hop %d: %+v, want %s of compute", i, j, h, compute)
+			}
+			sum += h.Sum()
+		}
+		if sum != s.Total || len(s.Hops) != len(s.Route) {
+			t.Errorf("step %d of %d hops: the parts make %s of %s", i, len(s.Hops), sum, s.Total)
+		}
+		if s.Wire < wire || s.Wire > wire+5*time.Millisecond && i > 0 {
+			t.Errorf("step %d: %s on the wire, want %s", i, s.Wire, wire)
+		}
+		if want := map[bool]pipeline.Phase{true: pipeline.PhasePrefill, false: pipeline.PhaseDecode}[i == 0]; s.Phase != want {
+			t.Errorf("step %d is of %s", i, s.Phase)
+		}
+		if i > 0 {
+			decode += s.Total
+		}
+	}
+	if first := traced[0]; first.Start+first.Total != r.TimeToFirstToken {
+		t.Errorf("the first token's step ends after %s, the token came after %s", first.Start+first.Total, r.TimeToFirstToken)
+	}
+	if decode != r.Decode {
+		t.Errorf("decode steps of %s, measured were %s", decode, r.Decode)
+	}
 }

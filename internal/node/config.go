@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/pkg/gguf"
@@ -57,6 +58,8 @@ type Config struct {
 	Profile Profile   // what the node says of its speed; zero: nothing
 	Measure bool      // measure links to other nodes now and then; others may ask for that at any time
 	Admins  []peer.ID // peers that may move the node to other layers; nil: nobody
+
+	Metrics *prometheus.Registry // where the node's metrics are registered; nil: none are kept
 
 	PanelPath string // file of packed weights, for a faster start; "": none
 

@@ -111,6 +111,28 @@ func minBuffers(maxRows int, model *layers.Config) int64 {
 	return 3 * (int64(maxRows)*rowBytes(model) + 1<<20)
 }
 
+// Plan is the memory plan of a node with this configuration, before it is made. An empty Layers plans for the whole model.
+func Plan(cfg Config) (*MemoryPlan, error) {
+	model, err := layers.ParseConfig(cfg.File.Meta)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.chooses() {
+		cfg.Layers = protocol.LayerRange{To: model.NLayers}
+	}
+	if !cfg.Layers.Valid(model.NLayers) {
+		return nil, fmt.Errorf("layers %s: the model %s has %d layers, 0-%d", cfg.Layers, cfg.ModelName, model.NLayers, model.NLayers-1)
+	}
+	if cfg.Context > 0 {
+		model.Context = min(model.Context, cfg.Context)
+	}
+	if cfg.Memory == 0 {
+		cfg.Memory = availableMemory()
+	}
+	cfg.setBudgets(model)
+	return planMemory(&cfg, model)
+}
+
 // planMemory computes the plan of a configuration whose budgets are set.
 func planMemory(cfg *Config, model *layers.Config) (*MemoryPlan, error) {
 	if least := minBuffers(cfg.MaxRows, model); cfg.BufferBudget < least {

@@ -34,6 +34,7 @@ type Node struct {
 	host        *p2p.Host
 	finder      *discovery.Finder
 	moves       chan protocol.LayerRange // capacity 1: what to serve next, checked
+	metrics     *metrics                 // nil: none are kept
 
 	current atomic.Pointer[shard]               // what is served; nil: nothing, see pending
 	pending atomic.Pointer[protocol.LayerRange] // what is being loaded; nil: nothing
@@ -68,6 +69,9 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	if n.available == 0 {
 		n.available = availableMemory()
+	}
+	if cfg.Metrics != nil {
+		n.metrics = newMetrics()
 	}
 	if cfg.chooses() {
 		if err := n.anyFits(); err != nil {
@@ -109,6 +113,9 @@ func (n *Node) connect() error {
 		Host: n.host.Guarded(), Status: n.host.Status, Connect: n.host.Connect, Swarm: n.host.Swarm(), Bootstrap: n.cfg.Bootstrap,
 		CachePath: n.cfg.CachePath, LocalDir: n.cfg.RunDir, MDNS: !n.cfg.NoMDNS, ServeDHT: true, Log: n.log,
 	})
+	if err == nil && n.metrics != nil {
+		err = n.registerMetrics()
+	}
 	if err != nil {
 		return errors.Join(err, n.host.Close())
 	}

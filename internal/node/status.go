@@ -88,6 +88,9 @@ func (s served) OpenSession(from string, o *protocol.Open, deliver func(protocol
 	if now == nil {
 		return nil, nil, s.n.loading()
 	}
+	if s.n.metrics != nil {
+		deliver = s.n.metrics.session(o, deliver)
+	}
 	session, opened, err := now.engine.Open(from, o, deliver)
 	if err != nil {
 		return nil, nil, err

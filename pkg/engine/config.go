@@ -28,6 +28,8 @@ type Config struct {
 	Queue        int           // inputs a session may have waiting before Submit blocks; 0: 4. Each holds its rows' hidden states
 	MaxRows      int           // rows of one input; 0: 512; at most protocol.MaxRows
 
+	Observer Observer
+
 	// StepCost and Sleep are for tests in virtual time, where compute takes none: after a step of so many rows the
 	// loop sleeps its cost, and reports it as processing time. Both nil: none.
 	StepCost func(rows int) time.Duration

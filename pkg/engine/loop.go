@@ -109,10 +109,14 @@ func (e *Engine) compute(ctx context.Context, p *pass) {
 		e.cfg.Sleep(ctx, cost)
 		p.processing += cost
 	}
+	if e.cfg.Observer.Pass != nil {
+		e.cfg.Observer.Pass(p.rows, p.processing)
+	}
 }
 
 // finish gives each job its output, hands it on and lets the session run again. The first output is on its way while the next is made.
 func (e *Engine) finish(p *pass) {
+	p.computed = e.cfg.Now()
 	e.mu.Lock()
 	e.stats.pass(p)
 	e.mu.Unlock()
@@ -168,7 +172,6 @@ func (e *Engine) handOn(p *pass, j *job) {
 
 // encode turns the pass's result into the job's output frame.
 func (e *Engine) encode(p *pass, j *job) {
-	begin, before := e.cfg.Now(), p.encode
 	s, k, in := j.s, j.kv, j.in
 	j.out.setRows(s, in)
 	r := &j.out.result
@@ -190,9 +193,12 @@ func (e *Engine) encode(p *pass, j *job) {
 	r.Digest = protocol.Digest(r)
 	r.Hops = append(r.Hops, protocol.HopTiming{
 		Layers: s.layers, Rows: uint32(len(in.tokens)),
-		Processing: uint64(p.processing), Queue: uint64(max(p.begun.Sub(in.received)-in.decode, 0)), Decode: uint64(in.decode), Encode: uint64(before),
+		Processing: uint64(p.processing), Queue: uint64(max(p.begun.Sub(in.received)-in.decode, 0)), Decode: uint64(in.decode),
+		Encode: uint64(e.cfg.Now().Sub(p.computed)), // that of the pass's jobs before included: their frames went first
 	})
-	p.encode = e.cfg.Now().Sub(begin)
+	if e.cfg.Observer.Step != nil {
+		e.cfg.Observer.Step(&r.Hops[len(r.Hops)-1])
+	}
 }
 
 // passOn sends rows that were computed before on: their outputs if the next hop lacks them, else only their tokens.

@@ -40,8 +40,8 @@ type pass struct {
 	whose []*job        // [steps]
 
 	begun      time.Time
+	computed   time.Time
 	processing time.Duration // of all jobs: each waits for the whole pass
-	encode     time.Duration // of the previous output
 }
 
 // reset makes p empty.

@@ -32,6 +32,8 @@ type Host struct {
 	watches   watches
 	proofs    proofs
 	links     links
+	traffic   traffic
+	peersLost atomic.Uint64
 	leaveBy   atomic.Pointer[time.Time] // set by Leave
 	ctx       context.Context           //nolint:containedctx // ends with Close; parent of every handler's context
 	cancel    context.CancelFunc
@@ -71,6 +73,7 @@ func NewHost(cfg Config) (*Host, error) {
 	h.admission = newAdmission(h)
 	raw.Network().Notify(h.admission)
 	raw.Network().Notify(&h.proofs)
+	raw.Network().Notify(&h.traffic)
 	raw.SetStreamHandler(AdmitProtocol, h.admission.serve)
 	h.handle(BeatProtocol, beatLimits, func(_ context.Context, s *Stream) { answerBeats(s) })
 	h.handle(MeasureProtocol, measureLimits, h.serveMeasure)

@@ -26,6 +26,14 @@ func warnUDPBuffer(log *zap.Logger) {
 		"sysctl -w net.core.rmem_max=7500000 net.core.wmem_max=7500000 raises it", zap.Int("bytes", limit))
 }
 
+// UDPBuffers returns how large the kernel lets UDP buffers be, in bytes, and how large QUIC wants them; ok is false where that cannot be read.
+// The limits do not hold for root.
+func UDPBuffers() (receive, send, want int, ok bool) {
+	receive, ok = udpBufferLimit("/proc/sys/net/core/rmem_max")
+	send, sendOK := udpBufferLimit("/proc/sys/net/core/wmem_max")
+	return receive, send, wantUDPBuffer, ok && sendOK
+}
+
 // udpBufferLimit reads a sysctl file; ok is false where there is none.
 func udpBufferLimit(path string) (limit int, ok bool) {
 	b, err := os.ReadFile(path)

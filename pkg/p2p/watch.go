@@ -136,10 +136,8 @@ func (w *watch) run() {
 func listenTo(conn network.Conn) silence {
 	var s silence
 	s.start(time.Now())
-	var c *quic.Conn
-	if conn.As(&c) {
-		stats := c.ConnectionStats()
-		s.seed(stats.SmoothedRTT, stats.MeanDeviation)
+	if stats, ok := connStats(conn); ok {
+		s.seed(stats.RTT, stats.Jitter)
 	}
 	return s
 }
@@ -296,6 +294,7 @@ func (w *watch) gone(err error) {
 }
 
 func (w *watch) log(e *LostError) {
+	w.h.peersLost.Add(1)
 	w.h.cfg.Log.Info("peer lost", zap.Stringer("peer", e.Peer), zap.String("cause", string(e.Cause)), zap.Duration("silence", e.Silence))
 }
 

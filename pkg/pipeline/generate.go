@@ -39,6 +39,7 @@ type Observer struct {
 	Logits func(positions []int, rows []byte) // [len(positions)][vocab] float32, little-endian
 	Step   func(hops []protocol.HopTiming)    // a step has passed all hops
 	Notice func(Notice)                       // what happens to the route
+	Trace  func(*StepTrace)                   // where the time of a step went whose rows were answered for the first time. Nil: nothing is measured for it
 }
 
 // Generate runs one generation to its end: it opens the session at every hop, drives the state, and closes the session
@@ -50,6 +51,9 @@ func Generate(ctx context.Context, d Dialer, cfg Config, req protocol.InferenceR
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	g := &generation{state: state, dialer: d, obs: obs, events: make(chan Event), done: make(chan struct{})}
+	if obs.Trace != nil {
+		g.tracer = &tracer{emit: obs.Trace, begun: time.Now()}
+	}
 	g.run(ctx)
 	close(g.done)
 	cancel(context.Canceled)
@@ -66,8 +70,10 @@ type generation struct {
 	events  chan Event    // from openers, readers and the rest to run
 	done    chan struct{} // closed when run no longer reads events
 	workers sync.WaitGroup
+	tracer  *tracer // nil: not wanted. Owned by run
 
 	// Owned by run.
+	arrived     time.Time          // when the frame came whose event is applied; only with a tracer
 	lives       []*life            // epochs whose streams are not released, oldest first; the last is the current one
 	stopPlacing context.CancelFunc // ends the placement under way; nil: there was none
 }
@@ -87,6 +93,7 @@ type opened struct {
 // received is the driver's own event: a frame that is the reader's again once taken is signalled.
 type received struct {
 	Event
+	at    time.Time // when it was there; only with a tracer
 	taken chan<- struct{}
 }
 
@@ -104,6 +111,7 @@ func (g *generation) run(ctx context.Context) {
 			case opened:
 				g.open(ctx, e)
 			case received:
+				g.arrived = e.at
 				g.apply(ctx, e.Event)
 				e.taken <- struct{}{}
 			default:
@@ -120,12 +128,16 @@ func (g *generation) run(ctx context.Context) {
 // apply gives the state an event and carries out the effects, in order. A send that fails becomes an event of its own, in place of
 // the effects that were to follow: they were meant for a whole route.
 func (g *generation) apply(ctx context.Context, event Event) {
+	answered := g.state.answered
 	effects := g.state.Apply(time.Now(), event)
+	if r, ok := event.(EventResult); ok && g.tracer != nil && r.Hop == len(g.state.route)-1 {
+		defer g.tracer.answer(r.Result, g.arrived, g.state.answered > answered, g.state)
+	}
 	for len(effects) > 0 {
 		e := effects[0]
 		effects = effects[1:]
 		if send, ok := e.(EffectSend); ok {
-			if err := g.current().streams[send.Hop].Send(send.Frame); err != nil {
+			if err := g.sendTo(send.Hop, send.Frame); err != nil {
 				effects = g.state.Apply(time.Now(), EventFailed{Epoch: g.state.Epoch(), Hop: send.Hop, Err: err})
 			}
 			continue
@@ -136,6 +148,16 @@ func (g *generation) apply(ctx context.Context, event Event) {
 		g.obs.Opened(g.state.Report())
 		g.obs.Opened = nil
 	}
+}
+
+func (g *generation) sendTo(hop int, f protocol.Frame) error {
+	if g.tracer == nil {
+		return g.current().streams[hop].Send(f)
+	}
+	began := time.Now()
+	err := g.current().streams[hop].Send(f)
+	g.tracer.send(f, g.arrived, began, time.Now())
+	return err
 }
 
 // do carries out an effect that cannot fail.
@@ -245,7 +267,11 @@ func (g *generation) read(epoch protocol.Epoch, hop int, stream Stream) {
 			default:
 				event = EventFailed{Epoch: epoch, Hop: hop, Err: protocol.Errorf(protocol.CodeBadFrame, "sent a frame of type %d to the coordinator", frame.FrameType())}
 			}
-			if !g.send(received{event, taken}) {
+			var at time.Time
+			if g.tracer != nil {
+				at = time.Now()
+			}
+			if !g.send(received{event, at, taken}) {
 				return
 			}
 			<-taken

@@ -165,7 +165,7 @@ type HopTiming struct {
 	Processing uint64 // ns, first to last kernel of the step, nothing else
 	Queue      uint64 // ns from fully received to first kernel
 	Decode     uint64 // ns to decode the frame
-	Encode     uint64 // ns to encode the previous step's output (0 on the first: it is not known yet)
+	Encode     uint64 // ns to turn hidden states into bytes and digest them; at the last hop, to draw the token. Framing and sending are not in it
 }
 
 // IntermediateResult is a shard's output: hidden states from every shard but the last, generated tokens

@@ -68,6 +68,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"capture": cmdCapture,
 	"ends":    cmdEnds,
 	"exits":   cmdExits,
+	"fetch":   cmdFetch,
 	"json":    cmdJSON,
 	"keys":    cmdKeys,
 	"model":   cmdModel,
