@@ -17,7 +17,7 @@ const (
 // How the directory is kept fresh.
 const (
 	nodeTTL        = 30 * time.Second // an answer's life: three missed rounds at the slower pace
-	refreshWaiting = 2 * time.Second  // between questions to a node while somebody waits
+	refreshWaiting = 2 * time.Second  // between questions to a node while somebody waits or watches
 	refreshLooked  = 10 * time.Second // and while somebody looked lately
 	lookedLately   = time.Minute
 	askTimeout     = 5 * time.Second // for dialling, admission and the answer
