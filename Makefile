@@ -14,7 +14,7 @@ SOAK     ?= 10m
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test placement race lint fuzz-smoke vet-cross bench demo e2e simulate soak weak-networks chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test placement race lint fuzz-smoke vet-cross bench demo e2e simulate soak screenshots weak-networks chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ soak: ## 100,000 schedules of state machines, 1,000 of real nodes; then full loa
 	SHARDNODE_SIM_SCHEDULES=100000 $(GO) test -count=1 -v -timeout 1h -run TestSimulation ./pkg/engine
 	SHARDNODE_SIM_SCHEDULES=1000 $(GO) test -count=1 -v -timeout 2h -run TestChaos ./internal/client
 	SHARDNODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run TestNoLossUnderLoad ./test/e2e
+
+screenshots: ## the pictures of the web page in docs/img, by Chromium (with the fonts Inter and JetBrains Mono)
+	@mkdir -p docs/img
+	SHARDNODE_SCREENSHOTS=$(CURDIR)/docs/img $(GO) test -count=1 -run TestScreenshots ./internal/page
 
 weak-networks: ## the table of docs/placement.md: plans on simulated networks with jitter and loss
 	SHARDNODE_WEAK_SEEDS=8 $(GO) test -count=1 -v -run TestWeakNetworks ./internal/survey

@@ -4,9 +4,7 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"net/http"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,7 +40,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(fields
 		s.refuse(ctx, w, err)
 		return
 	}
-	reply := &response{ID: sh.idPrefix + strings.ToLower(rand.Text()), Created: time.Now().Unix()}
+	j.trace = s.recent.begin(sh.idPrefix, j)
+	defer j.trace.end()
+	reply := &response{ID: j.trace.ID, Created: j.trace.Created}
 	if p.stream {
 		s.streamed(ctx, w, j, sh, reply)
 		return

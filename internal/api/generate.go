@@ -24,6 +24,7 @@ type job struct {
 	model   protocol.ModelID
 	tokens  *client.Model
 	prompts [][]protocol.TokenID
+	trace   *requestTrace
 }
 
 // sink takes what a job gives. Its functions are called one at a time; answers are numbered in the order of prompts, those to one prompt
@@ -111,6 +112,7 @@ func (s *Server) answer(ctx context.Context, j *job, i int, out sink) (*client.R
 			return nil, err
 		}
 		waited := time.Since(came)
+		j.trace.Answers[i].waited(waited)
 		r, opened, err := s.attempt(ctx, patience, j, i, out)
 		if err != nil && !opened && client.Busy(err) && ctx.Err() == nil {
 			place.NoRoom()
@@ -154,13 +156,17 @@ func (s *Server) attempt(ctx, patience context.Context, j *job, i int, out sink)
 		Tokens: j.prompts[i/p.n], MaxTokens: p.maxTokens, Sampling: p.choiceSampling(i % p.n), Stop: p.stop,
 	}
 	measure := &generation{m: s.metrics}
+	trace := j.trace.Answers[i]
+	trace.start(target)
 	r, err = s.cfg.Client.Generate(ctx, target, j.tokens, req, client.Observer{
 		Opened: func(*pipeline.Report) { opened = true; out.opened(i, target) },
 		Text:   func(text string) { out.text(i, text) },
-		Step:   measure.step,
+		Step:   func(hops []protocol.HopTiming) { measure.step(hops); trace.step(hops) },
+		Notice: trace.notice,
 	})
 	if r != nil && opened {
 		measure.end(r.Report)
+		trace.end(r.Report, err)
 	}
 	if err == nil {
 		s.proofs.note(target.Model)
