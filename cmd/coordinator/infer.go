@@ -41,8 +41,10 @@ type inferOptions struct {
 	recoverFor  time.Duration
 }
 
-func newInfer() *cobra.Command {
-	o := &inferOptions{}
+func newInfer() *cobra.Command { return newInferOf(&inferOptions{}) }
+
+// newInferOf has the command's flags set o.
+func newInferOf(o *inferOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "infer PROMPT",
 		Short: "Generate through the swarm and print tokens as they come",

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -53,7 +54,7 @@ func newSwarm() *cobra.Command {
 			case asJSON:
 				err = printJSON(cmd.OutOrStdout(), result)
 			default:
-				if err = printSwarm(cmd, view); err == nil && links {
+				if err = printSwarm(cmd.OutOrStdout(), view); err == nil && links {
 					err = printLinks(cmd.OutOrStdout(), view.Nodes, result.Links)
 				}
 			}
@@ -93,8 +94,7 @@ type swarmResult struct {
 
 func newSwarmResult(v *client.View) *swarmResult { return &swarmResult{Summary: v.Summary(time.Now())} }
 
-func printSwarm(cmd *cobra.Command, v *client.View) error {
-	w := cmd.OutOrStdout()
+func printSwarm(w io.Writer, v *client.View) error {
 	if len(v.Nodes) == 0 {
 		_, err := fmt.Fprintf(w, "no nodes in swarm %q\n", v.Swarm)
 		return err
