@@ -48,8 +48,7 @@ func TestAccess(t *testing.T) {
 			b.eval("document.querySelector('.node button').click(); document.getElementById('settings').open = true")
 			for _, view := range []string{"chat", "swarm", "request"} {
 				where := fmt.Sprintf("%d pixels, %s, %s", s.width, scheme, view)
-				b.eval("location.hash = " + quote(view))
-				b.until("the view is shown", "document.body.dataset.view === "+quote(view))
+				b.show(view)
 				if wide, _ := b.eval("document.documentElement.scrollWidth").(float64); int64(wide) > s.width {
 					t.Errorf("%s: %v pixels wide", where, wide)
 				}

@@ -78,6 +78,13 @@ func (b *tab) settle(nodes int) {
 	b.says("#health", fmt.Sprintf("ready, %d nodes", nodes))
 }
 
+// show goes to a view.
+func (b *tab) show(view string) {
+	b.Helper()
+	b.eval("location.hash = " + quote(view))
+	b.until("the view is shown", "document.body.dataset.view === "+quote(view))
+}
+
 // set fills a field of the settings.
 func (b *tab) set(field, value string) {
 	b.Helper()
@@ -122,7 +129,7 @@ func TestChat(t *testing.T) {
 	// Where the time went.
 	b.until("the waterfall is drawn", "document.querySelectorAll('.waterfall .hop').length === 3")
 	b.says("#request-sum", "tiny · ")
-	b.eval("location.hash = 'request'")
+	b.show("request")
 	b.run(chromedp.Focus("#token", chromedp.ByQuery))
 	before := b.text(".tokens h3 span")
 	b.press("ArrowRight")
@@ -133,7 +140,7 @@ func TestChat(t *testing.T) {
 	if got, _ := b.eval("document.querySelectorAll('.turn').length").(float64); got != 2 {
 		t.Errorf("%v turns after a reload, want 2", got)
 	}
-	b.eval("location.hash = 'chat'")
+	b.show("chat")
 	b.click("#reset")
 	b.until("an empty conversation", "document.querySelectorAll('.turn').length === 0 && document.querySelector('#welcome').offsetHeight > 0")
 }
