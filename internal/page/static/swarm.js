@@ -7,11 +7,15 @@ const remembered = 90_000; // how long a node that was lost stays in the picture
 const grids = new Map(); // model ID → Grid
 let latest = null; // what the server said last
 
-// startSwarm keeps the picture of the swarm live until the page goes.
+// startSwarm keeps the picture of the swarm live until the page goes. While nobody sees the page nobody asks: nodes need not answer.
 export async function startSwarm(tell) {
+  let watching = null;
+  document.addEventListener('visibilitychange', () => { if (document.hidden) watching?.abort(); });
   for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
+    await seen();
+    watching = new AbortController();
     try {
-      for await (const data of events(await call('api/swarm', { accept: 'text/event-stream' }))) {
+      for await (const data of events(await call('api/swarm', { accept: 'text/event-stream', signal: watching.signal }))) {
         pause = 250;
         latest = JSON.parse(data);
         draw(latest);
@@ -19,10 +23,16 @@ export async function startSwarm(tell) {
         tell(latest);
       }
     } catch { /* told below, and tried again */ }
+    if (document.hidden) continue;
     latest = null;
     health();
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
+}
+
+// seen returns when the page is.
+async function seen() {
+  while (document.hidden) await new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true }));
 }
 
 // gapsOf names the layers of a model that nobody serves now.
