@@ -5,6 +5,7 @@ package page_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,7 +91,7 @@ var (
 func open(t *testing.T, url string, s size, scheme string) *tab {
 	t.Helper()
 	if browser.once.Do(start); browser.err != nil {
-		if browser.err == exec.ErrNotFound {
+		if errors.Is(browser.err, exec.ErrNotFound) {
 			t.Skipf("the page was not shown by a browser: none of %s is here", strings.Join(names, ", "))
 		}
 		t.Fatal(browser.err)

@@ -138,7 +138,7 @@ func (f *Finder) Wait(ctx context.Context, ready func(*Directory) bool) error {
 }
 
 // Watch shows the directory to see at once and after each change, until ctx ends. While somebody watches, nodes are asked as often as for
-// [Finder.Wait], and sources no more often than for one who looks.
+// [Finder.Wait], and sources now and then: it may go on for hours.
 func (f *Finder) Watch(ctx context.Context, see func(*Directory)) {
 	f.mu.Lock()
 	f.watching++

@@ -16,7 +16,7 @@ type pace int
 const (
 	paceIdle    pace = iota // nobody looks
 	paceLooked              // somebody looked lately
-	paceWatched             // somebody watches: answers are kept young, sources asked no more often
+	paceWatched             // somebody watches: answers are kept young, sources asked now and then
 	paceWaiting             // somebody waits
 )
 

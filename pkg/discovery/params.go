@@ -34,6 +34,7 @@ const (
 // How often sources are asked.
 const (
 	lookupWaiting = 300 * time.Millisecond // after the last lookup's end
+	lookupWatched = 5 * time.Second        // a node that comes is to be seen before long
 	lookupLooked  = 15 * time.Second
 	lookupIdle    = time.Minute
 	tablePoll     = 20 * time.Millisecond // for the first peer in the DHT's routing table
