@@ -15,7 +15,7 @@ BENCH_MODEL ?= $(BIN)/bench-1.5b-q4_0.gguf
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test placement race lint fuzz-smoke vet-cross bench bench-serve demo e2e simulate soak weak-networks chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test placement race lint fuzz-smoke vet-cross bench bench-serve demo e2e simulate soak screenshots weak-networks chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ soak: ## 100,000 schedules of state machines, 1,000 of real nodes; 1,000 streams
 	SHARDNODE_SIM_SCHEDULES=1000 $(GO) test -count=1 -v -timeout 2h -run TestChaos ./internal/client
 	SHARDNODE_STREAMS=1000 $(GO) test -count=1 -v -timeout 1h -run TestStreamsDropped ./internal/api
 	SHARDNODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run TestNoLossUnderLoad ./test/e2e
+
+screenshots: ## the pictures of the web page in docs/img, by Chromium (with the fonts Inter and JetBrains Mono)
+	@mkdir -p docs/img
+	SHARDNODE_SCREENSHOTS=$(CURDIR)/docs/img $(GO) test -count=1 -run TestScreenshots ./internal/page
 
 weak-networks: ## the table of docs/placement.md: plans on simulated networks with jitter and loss
 	SHARDNODE_WEAK_SEEDS=8 $(GO) test -count=1 -v -run TestWeakNetworks ./internal/survey

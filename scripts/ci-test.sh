@@ -26,5 +26,10 @@ if grep -n 'the MPS file was not checked by another solver' "$log"; then
 	echo "placements were not compared with other solvers"
 	exit 1
 fi
+# And the browser that the web page is shown by.
+if grep -n 'the page was not shown by a browser' "$log"; then
+	echo "the web page was not tested"
+	exit 1
+fi
 echo "passed $(grep -c '^--- PASS' "$log") tests, skipped $(grep -c '^ *--- SKIP' "$log" || true):"
 grep -A1 '^ *--- SKIP' "$log" || true

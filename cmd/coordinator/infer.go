@@ -44,8 +44,10 @@ type inferOptions struct {
 	traceJSON   string
 }
 
-func newInfer() *cobra.Command {
-	o := &inferOptions{}
+func newInfer() *cobra.Command { return newInferOf(&inferOptions{}) }
+
+// newInferOf has the command's flags set o.
+func newInferOf(o *inferOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "infer PROMPT",
 		Short: "Generate through the swarm and print tokens as they come",

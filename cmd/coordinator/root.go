@@ -23,7 +23,8 @@ import (
 const longHelp = `Find the shards of a model in a swarm and generate through them.
 
   coordinator infer "What is AI?"           find the swarm, generate, print tokens as they come
-  coordinator serve                         an OpenAI-compatible API on http://127.0.0.1:8080/v1
+  coordinator chat                          talk with a model in this terminal
+  coordinator serve                         an OpenAI-compatible API and a web page on http://127.0.0.1:8080
   coordinator swarm                         who serves which layers
   coordinator plan home.yaml                who should serve which layers
   coordinator model inspect m.gguf          look into a GGUF file
@@ -39,7 +40,7 @@ func newRoot() *cobra.Command {
 		Long:  longHelp,
 		Args:  cobra.NoArgs, // package cmdline refuses unknown commands
 	}
-	root.AddCommand(newInfer(), newServe(), newSwarm(), newPlan(), newModel(), newID())
+	root.AddCommand(newInfer(), newChat(), newServe(), newSwarm(), newPlan(), newModel(), newID())
 	return root
 }
 

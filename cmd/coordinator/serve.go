@@ -48,7 +48,7 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the swarm's models over HTTP, as the OpenAI API does",
 		Long: `Serve the swarm's models over HTTP, as the OpenAI API does: /v1/chat/completions, /v1/completions and /v1/models, streaming
-and not (docs/api.md). Point a client library at http://ADDR/v1.
+and not (docs/api.md). Point a client library at http://ADDR/v1, and a browser at http://ADDR for a page to chat on and to see the swarm.
 
 Without --api-key-file whoever reaches ADDR may ask, so it must be an address of this machine alone, unless --allow-anyone says
 otherwise. At Ctrl-C or SIGTERM what runs may go on for --drain-timeout; nothing new is taken.`,

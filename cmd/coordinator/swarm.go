@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -63,7 +64,7 @@ func newSwarm() *cobra.Command {
 			case asJSON:
 				err = printJSON(cmd.OutOrStdout(), result)
 			default:
-				if err = printSwarm(cmd, view); err == nil && links {
+				if err = printSwarm(cmd.OutOrStdout(), view); err == nil && links {
 					err = printLinks(cmd.OutOrStdout(), view.Nodes, result.Links)
 				}
 			}
@@ -99,67 +100,13 @@ func newKeyCommand() *cobra.Command {
 
 // swarmResult is what `swarm --json` prints, documented in docs/cli.md.
 type swarmResult struct {
-	Swarm  string        `json:"swarm"`
-	Nodes  []nodeResult  `json:"nodes"`
-	Models []modelResult `json:"models"`
-	Links  []linkResult  `json:"links,omitempty"` // with --links
+	*client.Summary
+	Links []linkResult `json:"links,omitempty"` // with --links
 }
 
-type nodeResult struct {
-	Peer     string   `json:"peer"`
-	Layers   string   `json:"layers"`
-	Model    string   `json:"model"`
-	ModelID  string   `json:"model_id"`
-	Numerics []string `json:"numerics"`
-	Version  string   `json:"version"`
-	RTTMS    float64  `json:"rtt_ms"`
-	StepMS   float64  `json:"step_ms"`
-	Sessions uint32   `json:"sessions"`
-	MaxSess  uint32   `json:"max_sessions"`
-	KVUsed   uint64   `json:"kv_used_bytes"`
-	KVMax    uint64   `json:"kv_max_bytes"`
-	Draining bool     `json:"draining"`
-	Addrs    []string `json:"addrs"`
-	Loading  bool     `json:"loading"`
-	Decode   uint64   `json:"decode_bytes_per_second"`
-	Prefill  uint64   `json:"prefill_flops"`
-	Memory   uint64   `json:"memory_bytes"`
-}
+func newSwarmResult(v *client.View) *swarmResult { return &swarmResult{Summary: v.Summary(time.Now())} }
 
-type modelResult struct {
-	Model    string   `json:"model"`
-	ModelID  string   `json:"model_id"`
-	Layers   int      `json:"layers"`
-	Complete bool     `json:"complete"`
-	Missing  []string `json:"missing"`
-	AtRisk   []string `json:"at_risk"`
-}
-
-func newSwarmResult(v *client.View) *swarmResult {
-	out := &swarmResult{Swarm: v.Swarm, Nodes: []nodeResult{}, Models: []modelResult{}}
-	for _, n := range v.Nodes {
-		s := n.Status
-		out.Nodes = append(out.Nodes, nodeResult{
-			Peer: s.Peer, Layers: s.Layers.String(), Model: s.ModelName, ModelID: s.Model.String(), Numerics: s.Numerics, Version: s.Version,
-			RTTMS: ms(n.RTT), StepMS: float64(s.StepNanos) / 1e6, Sessions: s.Sessions, MaxSess: s.MaxSess, KVUsed: s.KVUsed, KVMax: s.KVMax,
-			Draining: s.Draining, Addrs: s.Addrs, Loading: s.Loading, Decode: s.Decode, Prefill: s.Prefill, Memory: s.Memory,
-		})
-	}
-	for _, m := range v.Models {
-		r := modelResult{Model: m.Name, ModelID: m.ID.String(), Layers: m.NLayers, Complete: len(m.Missing) == 0, Missing: []string{}, AtRisk: []string{}}
-		for _, l := range m.Missing {
-			r.Missing = append(r.Missing, l.String())
-		}
-		for _, l := range m.AtRisk {
-			r.AtRisk = append(r.AtRisk, l.String())
-		}
-		out.Models = append(out.Models, r)
-	}
-	return out
-}
-
-func printSwarm(cmd *cobra.Command, v *client.View) error {
-	w := cmd.OutOrStdout()
+func printSwarm(w io.Writer, v *client.View) error {
 	if len(v.Nodes) == 0 {
 		_, err := fmt.Fprintf(w, "no nodes in swarm %q\n", v.Swarm)
 		return err

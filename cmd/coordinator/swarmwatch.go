@@ -41,7 +41,7 @@ func watchSwarm(cmd *cobra.Command, c *client.Client, every time.Duration, asJSO
 				head = clearScreen + head
 			}
 			if _, err = out.Write([]byte(head)); err == nil {
-				err = printSwarm(cmd, view)
+				err = printSwarm(out, view)
 			}
 		}
 		if err != nil {

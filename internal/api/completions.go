@@ -4,7 +4,6 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"net/http"
 	"strings"
 	"time"
@@ -43,7 +42,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(fields
 		s.refuse(ctx, w, err)
 		return
 	}
-	reply := &response{ID: sh.idPrefix + strings.ToLower(rand.Text()), Created: time.Now().Unix()}
+	j.trace = s.recent.begin(sh.idPrefix, j)
+	defer j.trace.end()
+	reply := &response{ID: j.trace.ID, Created: j.trace.Created}
 	if p.stream {
 		s.streamed(ctx, w, j, sh, reply)
 		return

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardnode/shardnode/internal/client"
+	"github.com/shardnode/shardnode/internal/waterfall"
 	"github.com/shardnode/shardnode/pkg/pipeline"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -24,6 +25,7 @@ type job struct {
 	model   protocol.ModelID
 	tokens  *client.Model
 	prompts [][]protocol.TokenID
+	trace   *requestTrace
 }
 
 // sink takes what a job gives. Its functions are called one at a time; answers are numbered in the order of prompts, those to one prompt
@@ -111,6 +113,7 @@ func (s *Server) answer(ctx context.Context, j *job, i int, out sink) (*client.R
 			return nil, err
 		}
 		waited := time.Since(came)
+		j.trace.Answers[i].waited(waited)
 		r, opened, err := s.attempt(ctx, patience, j, i, out)
 		if err != nil && !opened && client.Busy(err) && ctx.Err() == nil {
 			place.NoRoom()
@@ -153,15 +156,18 @@ func (s *Server) attempt(ctx, patience context.Context, j *job, i int, out sink)
 	req := &client.Request{
 		Tokens: j.prompts[i/p.n], MaxTokens: p.maxTokens, Sampling: p.choiceSampling(i % p.n), Stop: p.stop,
 	}
-	measure := &generation{m: s.metrics, shares: func(route []protocol.Hop) []float64 { return s.ways.shares(s.cfg.Client, route) }}
+	measure := &generation{m: s.metrics, shares: func(route []protocol.Hop) []float64 { return waterfall.Shares(s.ways.of(s.cfg.Client, route)) }}
+	trace := j.trace.Answers[i]
+	trace.start()
 	r, err = s.cfg.Client.Generate(ctx, target, j.tokens, req, client.Observer{
 		Opened: func(*pipeline.Report) { opened = true; out.opened(i, target) },
 		Text:   func(text string) { out.text(i, text) },
 		Step:   measure.step,
-		Trace:  measure.traced,
+		Trace:  func(t *pipeline.StepTrace) { measure.traced(t); trace.steps.Add(t) },
 	})
 	if r != nil && opened {
 		measure.end(r.Report)
+		trace.end(r, err, func(route []protocol.Hop) []time.Duration { return s.ways.of(s.cfg.Client, route) })
 	}
 	if err == nil {
 		s.proofs.note(target.Model)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardnode/shardnode/internal/client"
+	"github.com/shardnode/shardnode/internal/page"
 )
 
 // Config of a [Server].
@@ -63,6 +64,8 @@ type Server struct {
 	proofs  *proofs
 	metrics *metrics
 	ways    ways
+	recent  *recent
+	viewers *viewers
 	started time.Time
 	handler http.Handler
 }
@@ -70,7 +73,7 @@ type Server struct {
 // New returns a server. It does nothing before its [Server.Run], but for answering through its [Server.Handler].
 func New(cfg Config) *Server {
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, started: time.Now(), queue: newQueue(cfg.Parallel, cfg.QueueLength, 4*cfg.QueueLength), proofs: &proofs{}}
+	s := &Server{cfg: cfg, started: time.Now(), queue: newQueue(cfg.Parallel, cfg.QueueLength, 4*cfg.QueueLength), proofs: &proofs{}, recent: &recent{}, viewers: newViewers()}
 	s.metrics = newMetrics(s.queue, s.proofs, cfg.Client.Collector("coordinator"))
 	s.handler = s.routes()
 	return s
@@ -87,8 +90,13 @@ func (s *Server) routes() http.Handler {
 		closed.HandleFunc(pattern, s.metrics.counted(path, answer))
 	}
 	closed.Handle("GET /metrics", s.metrics.handler())
+	closed.HandleFunc("GET /api/swarm", s.swarm)
+	closed.HandleFunc("GET /api/requests/{id}", s.request)
 	open.HandleFunc("GET /healthz", s.healthz)
 	open.HandleFunc("GET /readyz", s.readyz)
+	files := page.Handler()
+	open.Handle("GET /{$}", files)
+	open.Handle("GET /page/", files)
 	open.Handle("/", s.admit(withErrors(closed)))
 	return s.guard(open)
 }
@@ -128,6 +136,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	s.cfg.Log.Info("shutting down: what runs may end", zap.Duration("within", s.cfg.DrainTimeout))
 	s.proofs.end()
+	s.viewers.end()
 	s.queue.Close()
 	patience, cancel := context.WithTimeout(base, s.cfg.DrainTimeout)
 	defer cancel()

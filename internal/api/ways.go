@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardnode/shardnode/internal/client"
-	"github.com/shardnode/shardnode/internal/waterfall"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -28,9 +27,9 @@ type ways struct {
 	trips map[[2]string]time.Duration
 }
 
-// shares says which share of the wire's time each way of a route gets, back to the coordinator included, and has the nodes asked for the ways
+// of returns the round trips of a route's ways, back to the coordinator included, 0 where one is not known; and has the nodes asked for the ways
 // between them before long.
-func (w *ways) shares(c *client.Client, route []protocol.Hop) []float64 {
+func (w *ways) of(c *client.Client, route []protocol.Hop) []time.Duration {
 	trips := make([]time.Duration, len(route)+1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -46,7 +45,7 @@ func (w *ways) shares(c *client.Client, route []protocol.Hop) []float64 {
 		}
 	}
 	trips[0], trips[len(route)] = c.RoundTrip(route[0].Peer), c.RoundTrip(route[len(route)-1].Peer)
-	return waterfall.Shares(trips)
+	return trips
 }
 
 // refresh asks the nodes used lately for what they know, if it is time to.

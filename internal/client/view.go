@@ -30,7 +30,13 @@ func (c *Client) Look(ctx context.Context) (*View, error) {
 }
 
 // View returns the swarm as it is known now, without waiting.
-func (c *Client) View() *View {
-	d := c.finder.Directory()
+func (c *Client) View() *View { return c.view(c.finder.Directory()) }
+
+// Watch shows the swarm to see at once and after each change, until ctx ends. Meanwhile nodes are asked every two seconds.
+func (c *Client) Watch(ctx context.Context, see func(*View)) {
+	c.finder.Watch(ctx, func(d *discovery.Directory) { see(c.view(d)) })
+}
+
+func (c *Client) view(d *discovery.Directory) *View {
 	return &View{Swarm: c.host.Swarm(), Nodes: d.Nodes(), Models: d.Models(), Failures: d.Failures()}
 }

@@ -40,10 +40,16 @@ func (e *UsageError) Unwrap() error { return e.Err }
 // Usagef returns a [UsageError].
 func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
 
+// OwnInterrupts is the annotation of a command that takes SIGINT itself: [Run] does not end it for one.
+const OwnInterrupts = "own-interrupts"
+
 // Run executes root until it ends or the process is told to (SIGINT, SIGTERM, SIGHUP; a second signal kills at once), prints its
 // error to stderr and returns the exit code. envPrefix names the environment variables, such as "SHARDNODE".
 func Run(root *cobra.Command, envPrefix string) int {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	signals := []os.Signal{syscall.SIGTERM}
+	if cmd, _, err := root.Find(os.Args[1:]); err != nil || cmd.Annotations[OwnInterrupts] == "" {
+		signals = append(signals, os.Interrupt)
+	}
 	if !signal.Ignored(syscall.SIGHUP) { // under nohup it is
 		signals = append(signals, syscall.SIGHUP)
 	}

@@ -15,6 +15,9 @@ const MaxSteps = 4096
 
 // Collector takes the steps of one generation as they come. The zero value is ready. It is not safe for concurrent use.
 type Collector struct {
+	// Keep is asked whether there is room for one more step, of so many hops. Nil: for [MaxSteps]. What is left out counts in sums.
+	Keep func(hops int) bool
+
 	routes  []route
 	steps   []step
 	leftOut int
@@ -69,7 +72,7 @@ func (c *Collector) Add(s *pipeline.StepTrace) {
 	} else {
 		c.prefill.add(s)
 	}
-	if len(c.steps) == MaxSteps {
+	if c.leftOut > 0 || len(c.steps) == MaxSteps || c.Keep != nil && !c.Keep(len(s.Hops)) {
 		c.leftOut++
 		return
 	}

@@ -37,7 +37,7 @@ func (f *Finder) lookups(ctx context.Context) error {
 	for {
 		rises := f.interest.next()
 		p := f.pace()
-		wait := map[pace]time.Duration{paceWaiting: lookupWaiting, paceLooked: lookupLooked, paceIdle: lookupIdle}[p]
+		wait := map[pace]time.Duration{paceWaiting: lookupWaiting, paceWatched: lookupWatched, paceLooked: lookupLooked, paceIdle: lookupIdle}[p]
 		switch {
 		case f.dht.RoutingTable().Size() == 0:
 			wait = tablePoll

@@ -36,6 +36,7 @@ type Finder struct {
 	mu           sync.Mutex // guards all following fields
 	dir          *Directory
 	waiting      int
+	watching     int
 	looked       time.Time
 	stopped      bool           // Run is leaving
 	advertisings sync.WaitGroup // Add only under mu while not stopped
@@ -136,6 +137,28 @@ func (f *Finder) Wait(ctx context.Context, ready func(*Directory) bool) error {
 	}
 }
 
+// Watch shows the directory to see at once and after each change, until ctx ends. While somebody watches, nodes are asked as often as for
+// [Finder.Wait], and sources now and then: it may go on for hours.
+func (f *Finder) Watch(ctx context.Context, see func(*Directory)) {
+	f.mu.Lock()
+	f.watching++
+	f.mu.Unlock()
+	f.interest.broadcast()
+	defer func() {
+		f.mu.Lock()
+		f.watching--
+		f.mu.Unlock()
+	}()
+	for ctx.Err() == nil {
+		changed := f.changed.next()
+		see(f.Directory())
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // look copies the directory; mu is held.
 func (f *Finder) look() *Directory {
 	now := f.cfg.Now()
@@ -154,6 +177,8 @@ func (f *Finder) pace() pace {
 	switch {
 	case f.waiting > 0:
 		return paceWaiting
+	case f.watching > 0:
+		return paceWatched
 	case f.cfg.Now().Sub(f.looked) <= lookedLately:
 		return paceLooked
 	}

@@ -3,6 +3,7 @@
 package discovery
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,51 @@ func TestNodeThatLeavesIsForgottenAtOnce(t *testing.T) {
 	c.waitFor(t, "the leave", func(d *Directory) bool { return !complete(d) })
 	if took := time.Since(left); took > askTimeout/2 {
 		t.Errorf("noticed after %s", took)
+	}
+}
+
+// TestWatch: who watches sees a node come, change and leave, without asking for it.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	a := startNode(t, "0-15", nil)
+	c := startCoordinator(t, bootstrap(a))
+	views := make(chan *Directory)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Watch(ctx, func(d *Directory) {
+			select {
+			case views <- d:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	until := func(what string, ok func(*Directory) bool) {
+		t.Helper()
+		deadline := time.After(20 * time.Second)
+		for {
+			select {
+			case d := <-views:
+				if ok(d) {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("not seen: %s", what)
+			}
+		}
+	}
+	until("a node", func(d *Directory) bool { return d.Node(a.host.ID().String()) != nil })
+	b := startNode(t, "16-31", bootstrap(a))
+	until("another node", complete)
+	a.draining.Store(true)
+	until("draining", func(d *Directory) bool { n := d.Node(a.host.ID().String()); return n != nil && n.Status.Draining })
+	b.stop()
+	until("the leave", func(d *Directory) bool { return d.Node(b.host.ID().String()) == nil })
+	cancel()
+	<-done
+	if got := c.pace(); got != paceLooked {
+		t.Errorf("pace %d once nobody watches, want %d", got, paceLooked)
 	}
 }
 

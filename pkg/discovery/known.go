@@ -16,6 +16,7 @@ type pace int
 const (
 	paceIdle    pace = iota // nobody looks
 	paceLooked              // somebody looked lately
+	paceWatched             // somebody watches: answers are kept young, sources asked now and then
 	paceWaiting             // somebody waits
 )
 
@@ -180,7 +181,7 @@ func (k *known) due(now time.Time, p pace) ([]peer.AddrInfo, time.Time) {
 // next is when the candidate should be asked again, if at all.
 func (c *candidate) next(p pace, ups int) (time.Time, bool) {
 	switch {
-	case c.up && p == paceWaiting:
+	case c.up && p >= paceWatched:
 		return c.asked.Add(refreshWaiting), true
 	case c.up && p == paceLooked:
 		return c.asked.Add(refreshLooked), true

@@ -62,8 +62,10 @@ func TestKnownPace(t *testing.T) {
 		}
 	}
 	k.answered(at(refreshLooked), "a", true, nil)
-	if _, next := k.due(at(refreshLooked), paceWaiting); !next.Equal(at(refreshLooked + refreshWaiting)) {
-		t.Errorf("next at %s", next.Sub(at(0)))
+	for _, p := range []pace{paceWatched, paceWaiting} {
+		if _, next := k.due(at(refreshLooked), p); !next.Equal(at(refreshLooked + refreshWaiting)) {
+			t.Errorf("pace %d: next at %s", p, next.Sub(at(0)))
+		}
 	}
 }
 

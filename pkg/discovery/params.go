@@ -17,7 +17,7 @@ const (
 // How the directory is kept fresh.
 const (
 	nodeTTL        = 30 * time.Second // an answer's life: three missed rounds at the slower pace
-	refreshWaiting = 2 * time.Second  // between questions to a node while somebody waits
+	refreshWaiting = 2 * time.Second  // between questions to a node while somebody waits or watches
 	refreshLooked  = 10 * time.Second // and while somebody looked lately
 	lookedLately   = time.Minute
 	askTimeout     = 5 * time.Second // for dialling, admission and the answer
@@ -34,6 +34,7 @@ const (
 // How often sources are asked.
 const (
 	lookupWaiting = 300 * time.Millisecond // after the last lookup's end
+	lookupWatched = 5 * time.Second        // a node that comes is to be seen before long
 	lookupLooked  = 15 * time.Second
 	lookupIdle    = time.Minute
 	tablePoll     = 20 * time.Millisecond // for the first peer in the DHT's routing table

@@ -43,6 +43,7 @@ type process struct {
 	cmd  *exec.Cmd
 	log  string
 	node bool
+	tty  *os.File      // of the terminal that it runs in; nil: none
 	done chan struct{} // closed when it has ended
 }
 
