@@ -87,9 +87,9 @@ func (s *search) run() {
 	switch {
 	case s.r.n > mostCut:
 		steps = []func(){
-			func() { s.ascend(firstSteps, 0.2) },
+			func() { s.ascend(firstSteps, 0.15) },
 			func() { s.construct(16) },
-			func() { s.ascend(manySteps, 0.5) },
+			func() { s.ascend(manySteps, 0.4) },
 			func() { s.construct(16) },
 			func() { s.polish(0.9) },
 		}
