@@ -8,6 +8,7 @@ import "slices"
 // what they cost and what at least must follow. It proves nothing.
 type beam struct {
 	r     *ring
+	v     *ring // with prices of cuts
 	p     *prices
 	after []int64 // as relaxation.after gives
 	all   []stub
@@ -24,8 +25,8 @@ type stub struct {
 	hops          int32
 }
 
-func newBeam(r *ring, p *prices, after []int64, width int) *beam {
-	return &beam{r: r, p: p, after: after, width: width, at: make([][]int32, r.layers+1)}
+func newBeam(r, v *ring, p *prices, after []int64, width int) *beam {
+	return &beam{r: r, v: v, p: p, after: after, width: width, at: make([][]int32, r.layers+1)}
 }
 
 // run returns the best way it finds, nil if it finds none.
@@ -52,7 +53,7 @@ func (b *beam) run(e *effort) []hop {
 }
 
 func (b *beam) extend(id int32, at int) {
-	r := b.r
+	r := b.v
 	s := stub{device: int32(r.n)}
 	if id >= 0 {
 		s = b.all[id]

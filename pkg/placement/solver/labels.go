@@ -22,6 +22,7 @@ const mostLabels = 1 << 21
 // label is a way up to a boundary where a device begins.
 type label struct {
 	cost   int64  // without prices, the device's entry included
+	priced int64  // with prices
 	bound  int64  // with prices, and with what at least must follow
 	set    uint64 // devices used, the one that begins included
 	parent int32  // -1: none
@@ -33,6 +34,7 @@ type label struct {
 
 type labelSearch struct {
 	r       *ring
+	v       *ring // with prices of cuts
 	p       *prices
 	paid    []int64 // [n]: a use's price
 	limited bool    // hops are
@@ -59,9 +61,8 @@ type bucket struct {
 	table []int32 // open addressing; -1: free. Length a power of two
 }
 
-func newLabelSearch(x *recall, a *ahead, upper int64, width int, e *effort) *labelSearch {
-	r := x.r
-	s := &labelSearch{r: r, p: x.p, ahead: a, next: x.next, upper: upper, width: width, e: e, credit: x.p.credit(r), open: inf}
+func newLabelSearch(r *ring, x *recall, a *ahead, upper int64, width int, e *effort) *labelSearch {
+	s := &labelSearch{r: r, v: x.r, p: x.p, ahead: a, next: x.next, upper: upper, width: width, e: e, credit: x.p.credit(r), open: inf}
 	s.limited = r.hops < min(r.n, r.layers)
 	s.paid = make([]int64, r.n)
 	for i, must := range r.pinned {
@@ -88,11 +89,12 @@ func (s *labelSearch) run() bool {
 	for j := range r.n {
 		if cost := r.link[r.n][j]; cost < inf {
 			l := label{cost: cost + r.enter[j], set: 1 << j, parent: -1, device: int16(j)}
+			l.priced = s.v.link[r.n][j] + s.v.enter[j] + s.paid[j]
 			if s.limited {
 				l.hops = 1
 			}
 			if r.last[j][0] > 0 {
-				s.add(l, s.paid[j], 0)
+				s.add(l, 0)
 			}
 		}
 	}
@@ -125,11 +127,10 @@ func (s *labelSearch) run() bool {
 func (s *labelSearch) extend(id int32, b int) {
 	r := s.r
 	l := s.labels[id]
-	i, paid := int(l.device), int64(0)
+	i := int(l.device)
 	least := r.layers - s.total // the range must end here or further, for what is not used yet to hold the rest
 	for m := l.set; m != 0; m &= m - 1 {
 		j := bits.TrailingZeros64(m)
-		paid += s.paid[j]
 		least += s.room[j]
 	}
 	last := s.limited && int(l.hops) >= r.hops
@@ -159,21 +160,22 @@ func (s *labelSearch) extend(id int32, b int) {
 				continue
 			}
 			next := label{
-				cost: l.cost + work + r.between(i, int(j), e) + r.enter[j], set: l.set | 1<<j, parent: id, device: int16(j), begin: int16(e),
+				cost:   l.cost + work + r.between(i, int(j), e) + r.enter[j],
+				priced: l.priced + work + s.v.between(i, int(j), e) + s.v.enter[j] + s.paid[j], set: l.set | 1<<j, parent: id, device: int16(j), begin: int16(e),
 				hops: l.hops, part: part,
 			}
 			if s.limited {
 				next.hops++
 			}
-			s.add(next, paid+s.paid[j], e)
+			s.add(next, e)
 		}
 	}
 }
 
-// add puts a label that has paid prices at a boundary, unless it leads nowhere or one of the same device and set is no dearer there.
-func (s *labelSearch) add(l label, paid int64, b int) {
+// add puts a label at a boundary, unless it leads nowhere or one of the same device and set is no dearer there.
+func (s *labelSearch) add(l label, b int) {
 	rest := s.ahead.least(b, int(l.device), l.set)
-	if l.bound = l.cost + paid + rest; rest >= inf || l.bound-s.credit >= s.upper {
+	if l.bound = l.priced + rest; rest >= inf || l.bound-s.credit >= s.upper {
 		return
 	}
 	t := &s.at[b]

@@ -27,7 +27,7 @@ type recall struct {
 }
 
 const (
-	maxNear    = 9       // neighbours of a device: its states are two to that power
+	maxNear    = 7       // neighbours of a device: its states are two to that power
 	maxEntries = 1 << 22 // of a table: 32 MB
 )
 
@@ -119,10 +119,11 @@ func (x *recall) learn() {
 	x.end = make([]int64, (r.layers+1)*n)
 }
 
-// run fills the tables, as far as ways below upper need them, and returns its effort in search nodes.
-func (x *recall) run(p *prices, upper int64) int {
-	r, n := x.r, x.states()
-	x.p = p
+// run fills the tables, as far as ways below upper need them, and returns its effort in search nodes. The ring is the one that the
+// recall was made for, with other prices of cuts.
+func (x *recall) run(r *ring, p *prices, upper int64) int {
+	n := x.states()
+	x.r, x.p = r, p
 	x.limit = min(inf, upper+p.credit(r))
 	for i := range r.n {
 		for j := range r.n {

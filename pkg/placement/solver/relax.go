@@ -12,11 +12,12 @@ import "slices"
 type prices struct {
 	device []int64 // [n]: of each use; may be negative for pinned devices only
 	hop    int64   // of each hop
+	cut    []int64 // of each cut; they are in links and entries of the ring that is relaxed (see priced)
 }
 
 func newPrices(n int) *prices { return &prices{device: make([]int64, n)} }
 
-func (p *prices) clone() *prices { return &prices{slices.Clone(p.device), p.hop} }
+func (p *prices) clone() *prices { return &prices{slices.Clone(p.device), p.hop, slices.Clone(p.cut)} }
 
 // credit is what is taken off a relaxed value.
 func (p *prices) credit(r *ring) int64 {
@@ -41,8 +42,7 @@ type relaxation struct {
 
 // run fills the tables, and returns its effort in search nodes.
 func (x *relaxation) run(r *ring, p *prices) int {
-	if x.r != r {
-		x.r = r
+	if x.r == nil || x.r.n != r.n {
 		x.start = make([]int64, (r.layers+1)*r.n)
 		x.end = make([]int64, (r.layers+1)*r.n)
 		x.queue = make([][]int, r.n)
@@ -50,7 +50,9 @@ func (x *relaxation) run(r *ring, p *prices) int {
 		for i := range x.queue {
 			x.queue[i] = make([]int, r.layers)
 		}
-		x.group = newGroups(r)
+	}
+	if x.r != r {
+		x.r, x.group = r, newGroups(r)
 	}
 	x.p = p
 	x.group.looked = 0
@@ -72,7 +74,7 @@ func (x *relaxation) run(r *ring, p *prices) int {
 // looks count as one search node.
 const (
 	stateCost = 12
-	lookShare = 110
+	lookShare = 60
 )
 
 // ending is the least cost of ending at b with device i.

@@ -11,6 +11,7 @@ import (
 // prove take turns: each prunes the other.
 type search struct {
 	r     *ring // of the devices that are left: as the search goes on, those that no better way can use are struck
+	cuts  []cut // of r
 	ids   []int // of the devices left, in the ring that was given
 	e     *effort
 	any   bool // stop at the first way
@@ -18,18 +19,17 @@ type search struct {
 	upper int64 // cost of way, or what a way must be below to be wanted
 	lower int64 // no way costs less, if any is below upper
 
-	forward, backward relaxation // of r and of its reverse
-	reverse           *ring
+	forward, backward relaxation // of r and of its reverse, with the prices of cuts
 	p                 *prices
-	there, back       *recall // of r and of its reverse
+	there, back       *recall // as these two
 	uses              []int   // per device: in how many relaxed ways it was
 }
 
 // How many steps of each kind. More bring little.
 const (
-	firstSteps  = 60  // of the ascent, before there is a way
-	secondSteps = 60  // and when there is one to aim at
-	manySteps   = 150 // of those, where refine does not go on
+	firstSteps  = 60 // of the ascent, before there is a way
+	secondSteps = 60 // and when there is one to aim at
+	manySteps   = 90 // of those, where refine does not go on
 )
 
 // minimise returns the cheapest way below upper, its cost and a lower bound of all ways' costs. Both are upper where there is none below it.
@@ -83,27 +83,42 @@ func (s *search) done() bool {
 
 func (s *search) run() {
 	s.reset()
-	steps := secondSteps
-	if s.r.n > maxLabelled {
-		steps = manySteps
+	var steps []func()
+	switch {
+	case s.r.n > mostCut:
+		steps = []func(){
+			func() { s.ascend(firstSteps, 0.15) },
+			func() { s.construct(16) },
+			func() { s.ascend(manySteps, 0.4) },
+			func() { s.construct(16) },
+			func() { s.polish(0.9) },
+		}
+	case newEven(s.r) != nil && !s.any:
+		steps = []func(){s.price, func() { s.construct(4) }, func() { s.construct(16) }, func() { s.polish(0.75) }}
+	default:
+		steps = []func(){func() { s.ascend(firstSteps, 0.3) }, func() { s.construct(16) }, func() { s.ascend(secondSteps, 0.6) }}
+		if s.r.n > maxLabelled {
+			steps = append(steps, func() { s.construct(64) }, func() { s.polish(0.5) })
+		}
 	}
-	for _, step := range []func(){
-		func() { s.ascend(firstSteps, 0.3) },
-		func() { s.construct(16) },
-		func() { s.ascend(steps, 0.6) },
-		s.strike,
-		s.many,
-		s.refine,
-	} {
+	for _, step := range append(steps, s.strike, s.refine) {
 		if step(); s.done() {
 			return
 		}
 	}
 }
 
+// price finds prices by the programme, or else by steps.
+func (s *search) price() {
+	steps := firstSteps
+	if s.tighten(0.5) {
+		steps = 1 // only what bound the prices give
+	}
+	s.ascend(steps, 0.3)
+}
+
 // reset makes what belongs to the ring.
 func (s *search) reset() {
-	s.reverse = s.r.reversed()
 	s.uses = make([]int, s.r.n)
 	if s.p == nil {
 		s.p = newPrices(s.r.n)
@@ -114,7 +129,7 @@ func (s *search) reset() {
 func (s *search) ascend(steps int, share float64) {
 	part := s.e.part(share)
 	defer s.e.rejoin(part)
-	p, bound := s.forward.ascend(s.r, s.p, steps, part, func() int64 { return s.upper }, func(way []hop) {
+	p, bound := s.forward.ascend(s.r, s.cuts, s.p, steps, part, func() int64 { return s.upper }, func(way []hop) {
 		for _, h := range way {
 			s.uses[h.device]++
 		}
@@ -123,18 +138,11 @@ func (s *search) ascend(steps int, share float64) {
 	s.p, s.lower = p, max(s.lower, bound)
 }
 
-// many looks for ways among more devices than can be labelled.
-func (s *search) many() {
-	if s.r.n > maxLabelled {
-		s.construct(64)
-		s.polish(0.5)
-	}
-}
-
 // construct finds a way, by a beam of so many.
 func (s *search) construct(width int) {
-	s.e.spend(s.backward.run(s.reverse, s.p))
-	s.offer(newBeam(s.r, s.p, s.backward.after(), width).run(s.e))
+	v := s.r.priced(s.cuts, s.p.cut)
+	s.e.spend(s.backward.run(v.reversed(), s.p))
+	s.offer(newBeam(s.r, v, s.p, s.backward.after(), width).run(s.e))
 }
 
 // polish improves the way, by no more than a share of the effort left.
@@ -145,38 +153,22 @@ func (s *search) polish(share float64) {
 	part := s.e.part(share)
 	defer s.e.rejoin(part)
 	keep := s.promising()
-	t := newTour(s.r.restrict(keep), part)
-	var best []int
+	c := newClimb(s.r.restrict(keep), part)
+	var order []int
 	for _, h := range s.way {
-		best = append(best, slices.Index(keep, slices.Index(s.ids, h.device)))
+		order = append(order, slices.Index(keep, slices.Index(s.ids, h.device)))
 	}
-	use := func(order []int) {
-		way := t.cuts(order)
+	c.run(order, s.upper, shakes(len(order)), func(order []int) {
+		way := c.cuts(order)
 		for k := range way {
 			way[k].device = keep[way[k].device]
 		}
 		s.offer(way)
-	}
-	best, value := t.improve(best, s.upper)
-	use(best)
-	for range shakes(len(best)) {
-		if part.over || s.done() {
-			return
-		}
-		next := t.shake(best)
-		v := t.value(next)
-		if v >= inf {
-			continue
-		}
-		if next, v = t.improve(next, v); v < value {
-			best, value = next, v
-			use(best)
-		}
-	}
+	})
 }
 
 // shakes is how often a tour of so many devices is changed at random and improved again.
-func shakes(n int) int { return 4 + n/2 }
+func shakes(n int) int { return 10 + 6*n }
 
 // promising returns the devices among which a better way is looked for: those of the way and those that relaxed ways use most, all if
 // they are few.
@@ -198,7 +190,7 @@ func (s *search) promising() []int {
 		}
 		return cmp.Compare(s.uses[j], s.uses[i])
 	})
-	ids = ids[:min(len(ids), max(64, len(s.way)+16))]
+	ids = ids[:min(len(ids), max(64, 2*len(s.way)))]
 	slices.Sort(ids)
 	return ids
 }
@@ -206,7 +198,8 @@ func (s *search) promising() []int {
 // strike leaves out the devices that are in no way below upper.
 func (s *search) strike() {
 	r := s.r
-	s.e.spend(s.forward.run(r, s.p) + s.backward.run(s.reverse, s.p))
+	v := r.priced(s.cuts, s.p.cut)
+	s.e.spend(s.forward.run(v, s.p) + s.backward.run(v.reversed(), s.p))
 	after := s.backward.after()
 	var keep []int
 	for i := range r.n {
@@ -230,6 +223,7 @@ func (s *search) strike() {
 	if r.hops > len(keep) {
 		p.hop = 0
 	}
+	s.cuts, p.cut = without(s.cuts, s.p.cut, keep)
 	s.r, s.ids, s.p = r.restrict(keep), ids, p
 	s.reset()
 }
