@@ -123,7 +123,7 @@ func ParseFileType(s string) (*FileType, error) {
 
 // FileTypeNames lists the recipes as users write them.
 func FileTypeNames() string {
-	var known []string
+	known := make([]string, 0, len(fileTypes))
 	for i := range fileTypes {
 		known = append(known, strings.ToLower(fileTypes[i].Name))
 	}

@@ -4,7 +4,6 @@ package convert_test
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -169,8 +168,8 @@ func askLlamaQuantize(t *testing.T, file []byte, typ string) *runs {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), *llamaQuantize, "--dry-run", in, filepath.Join(dir, "out.gguf"), typ).CombinedOutput()
-	if err != nil && !errors.As(err, new(*exec.ExitError)) {
-		t.Fatal(err)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", typ, err, out)
 	}
 	found := map[string]string{}
 	for _, line := range dryRun.FindAllStringSubmatch(string(out), -1) {

@@ -9,11 +9,13 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,7 +95,9 @@ func TestSmallTypesOfLlamaCpp(t *testing.T) {
 	}
 }
 
+// askLlamaQuantize makes the test's data again.
 func askLlamaQuantize(t *testing.T) {
+	t.Helper()
 	meta := &gguf.Metadata{}
 	meta.Set("general.architecture", "llama")
 	for key, n := range map[string]uint32{
@@ -103,7 +107,7 @@ func askLlamaQuantize(t *testing.T) {
 		meta.Set("llama."+key, n)
 	}
 	meta.Set("llama.attention.layer_norm_rms_epsilon", float32(1e-5))
-	var tensors []gguf.TensorData
+	tensors := make([]gguf.TensorData, 0, len(smallTypes))
 	for i, x := range samples() {
 		data := make([]byte, 4*len(x))
 		if err := quant.Quantize(quant.F32, data, x); err != nil {
@@ -133,7 +137,8 @@ func askLlamaQuantize(t *testing.T) {
 		return f
 	}
 	var sums strings.Builder
-	for typ, name := range smallTypes {
+	for _, typ := range slices.Sorted(maps.Keys(smallTypes)) {
+		name := smallTypes[typ]
 		small := convert(in, filepath.Join(dir, name), name)
 		back := convert(filepath.Join(dir, name), filepath.Join(dir, name+".f32"), "F32")
 		var blocks []byte

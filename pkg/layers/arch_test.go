@@ -56,6 +56,7 @@ func TestAgainstTransformers(t *testing.T) {
 
 // checkReference compares with one folder's data (golden/arch/README.md).
 func checkReference(t *testing.T, dir string) {
+	t.Helper()
 	normal := boundNormal
 	if strings.HasPrefix(filepath.Base(dir), "gemma") {
 		normal = boundNormalGemma
