@@ -37,7 +37,7 @@ K-quant gives way to a type with blocks of 32 where rows are no multiple of 256.
 			return runQuantize(cmd, o, file, args[0], args[1])
 		},
 	}
-	cmd.Flags().StringVar(&typeName, "type", "", "f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_0, q5_1, q4_k_m, q4_0 or q4_1")
+	cmd.Flags().StringVar(&typeName, "type", "", convert.FileTypeNames())
 	o.register(cmd)
 	_ = cmd.MarkFlagRequired("type")
 	return cmd

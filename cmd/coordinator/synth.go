@@ -43,7 +43,7 @@ and llama.cpp loads it. The same shape, type and seed give the same file everywh
 	}
 	f := cmd.Flags()
 	f.StringVar(&shapeName, "shape", "", "tiny, 0.4b, 1.5b, 7b or moe")
-	f.StringVar(&typeName, "type", "q8_0", "f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_0, q5_1, q4_k_m, q4_0 or q4_1")
+	f.StringVar(&typeName, "type", "q8_0", convert.FileTypeNames())
 	f.Uint64Var(&seed, "seed", 1, "of the random weights")
 	o.register(cmd)
 	_ = cmd.MarkFlagRequired("shape")

@@ -33,14 +33,7 @@ type Plan struct {
 
 // NewPlan decides the tensors' types. It refuses files with types that cannot be read.
 func NewPlan(f *gguf.File, t *FileType) (*Plan, error) {
-	model := Model{}
-	if arch, err := f.Meta.String("general.architecture"); err == nil {
-		if n, err := f.Meta.Uint(arch + ".block_count"); err == nil && n < math.MaxInt32 {
-			model.Layers = int(n)
-		}
-	}
-	_, hasHead := f.Tensor("output.weight")
-	model.Tied = !hasHead
+	model := modelOf(f)
 	p := &Plan{file: f, meta: withFileType(f.Meta, t)}
 	for i := range f.Tensors {
 		tensor := &f.Tensors[i]
@@ -62,6 +55,29 @@ func NewPlan(f *gguf.File, t *FileType) (*Plan, error) {
 		p.Tensors = append(p.Tensors, r)
 	}
 	return p, nil
+}
+
+// modelOf reads what the choice of types depends on; a key that is not there, or is no number, counts as 0.
+func modelOf(f *gguf.File) Model {
+	arch, _ := f.Meta.String("general.architecture") // "": no key has that prefix
+	number := func(key string) int {
+		n, err := f.Meta.Uint(arch + "." + key)
+		if err != nil || n > math.MaxInt32 {
+			return 0
+		}
+		return int(n)
+	}
+	_, hasHead := f.Tensor("output.weight")
+	m := Model{Layers: number("block_count"), Experts: number("expert_count"), Tied: !hasHead}
+	heads, kv := number("attention.head_count"), number("attention.head_count_kv")
+	if kv == 0 {
+		kv = heads
+	}
+	if kv > 0 {
+		m.Group = heads / kv
+	}
+	m.Large = m.Layers == 80 && (arch == "qwen2" || arch == "llama" && m.Group > 1)
+	return m
 }
 
 // withFileType copies metadata, its order kept, and says what the file is now.

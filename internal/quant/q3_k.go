@@ -35,7 +35,7 @@ func dequantQ3_K(dst []float32, b []byte) {
 func quantQ3_K(src []float32, b []byte) {
 	var scale [16]float32
 	for j := range scale {
-		scale[j] = signedScale(src[16*j:][:16], -4, 3)
+		scale[j] = symmetric(src[16*j:16*j+16], 4, math.Abs)
 	}
 	putHalf(b[108:], maxMagnitude(scale[:])/-32)
 	d := half(b[108:])
@@ -52,29 +52,4 @@ func quantQ3_K(src []float32, b []byte) {
 			b[32+i/128*32+i%32] |= q & 3 << (i % 128 / 32 * 2)
 		}
 	}
-}
-
-// signedScale finds the scale, of either sign, for x ≈ scale·q with q from least to most, where -least is the larger: of some near the one
-// that gives the largest value least, the one with the smallest error after a fit.
-func signedScale(x []float32, least, most float64) float32 {
-	top := float64(maxMagnitude(x))
-	if top == 0 {
-		return 0
-	}
-	var best, bestGain float64
-	for k := -6; k <= 6; k++ {
-		inv := (least - 0.1*float64(k)) / top
-		var sumXQ, sumQ2 float64
-		for _, v := range x {
-			q := max(least, min(most, math.RoundToEven(float64(v)*inv)))
-			sumXQ += float64(float64(v) * q)
-			sumQ2 += float64(q * q)
-		}
-		if sumQ2 > 0 {
-			if gain := float64(sumXQ*sumXQ) / sumQ2; gain > bestGain {
-				best, bestGain = sumXQ/sumQ2, gain
-			}
-		}
-	}
-	return float32(best)
 }

@@ -36,7 +36,7 @@ func dequantQ6_K(dst []float32, b []byte) {
 func quantQ6_K(src []float32, b []byte) {
 	var scale [16]float32
 	for j := range scale {
-		scale[j] = symmetric(src[16*j : 16*j+16])
+		scale[j] = symmetric(src[16*j:16*j+16], 32, square)
 	}
 	d := maxMagnitude(scale[:]) / -128
 	putHalf(b[208:], d)

@@ -74,8 +74,7 @@ func Dequantize(t Type, dst []float32, src []byte) error {
 }
 
 // Quantize writes src in blocks of type t to dst. The simple types round as GGML's reference quantisers do, byte for
-// byte; Q4_K, Q5_K and Q6_K search (search.go), and come as near to src as GGML's within 2 %. Q2_K, Q3_K, IQ4_NL, IQ4_XS and
-// MXFP4 do not search: they are for models of random weights and for tests. A block format refuses NaN
+// byte; the others search (search.go), and come as near to src as GGML's within 2 %. A block format refuses NaN
 // and infinity: they would spoil their whole block.
 func Quantize(t Type, dst []byte, src []float32) error {
 	if err := checkSizes(t, len(src), len(dst)); err != nil {

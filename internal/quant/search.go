@@ -4,9 +4,11 @@ package quant
 
 import "math"
 
-// The K-quants are quantised by search, with the weights and the ranges of GGML's reference quantisers: for each of a number of spreads
+// The K-quants are quantised by search, over the ranges of GGML's reference quantisers: for each of a number of spreads
 // of the values over the available numbers, rounding fixes the numbers, the weighted least squares fix scale and minimum, and the spread
-// with the smallest weighted error wins. The error follows from the sums, so each spread takes one pass.
+// with the smallest weighted error wins. The error follows from the sums, so each spread takes one pass. Q4_K, Q5_K and Q6_K weigh values as
+// GGML does. Q2_K weighs as Q4_K, and Q3_K and IQ4 (tables.go) by magnitude, where GGML goes by the magnitude and by the square: with so few bits
+// that gives the many small values up for the few large ones.
 
 // nearestInt rounds half to even; |x| must be below 2^22. Adding 1.5·2^23 leaves the integer in the low bits of the sum.
 func nearestInt(x float32) int {
@@ -21,12 +23,13 @@ type spread struct {
 }
 
 var (
+	spreadQ2_K = spread{top: 3, first: -0.5, step: 0.1, steps: 15}
 	spreadQ4_K = spread{top: 15, first: -1, step: 0.1, steps: 20}
 	spreadQ5_K = spread{top: 31, first: -0.5, step: 0.1, steps: 15}
 )
 
-// affine finds scale ≥ 0 and low ≥ 0 for x ≈ scale·q - low with q from 0 to s.top, for one sub-block of 32. Large values weigh more: they
-// matter more to a product.
+// affine finds scale ≥ 0 and low ≥ 0 for x ≈ scale·q - low with q from 0 to s.top, for one sub-block of 16 or 32. Large
+// values weigh more: they matter more to a product.
 func (s *spread) affine(x []float32) (scale, low float32) {
 	least, most := minMax(x)
 	least = min(least, 0)
@@ -38,11 +41,11 @@ func (s *spread) affine(x []float32) (scale, low float32) {
 	for _, v := range x {
 		square += float32(v * v)
 	}
-	mean := float32(math.Sqrt(float64(square / 32)))
+	mean := float32(math.Sqrt(float64(square / float32(len(x)))))
 	var w, wx [32]float64 // weights, and weights times values
 	var parts [32]float64 // 0 to 1
 	var sumW, sumX, sumX2 float64
-	for i, v := range x[:32] {
+	for i, v := range x {
 		w[i] = float64(mean + max(v, -v))
 		wx[i] = float64(w[i] * float64(v))
 		parts[i] = float64((v - least) * unit)
@@ -52,7 +55,7 @@ func (s *spread) affine(x []float32) (scale, low float32) {
 	}
 	bestScale, bestLow, bestError := float64(most-least)/float64(s.top), float64(-least), math.Inf(1)
 	for k := range s.steps + 1 {
-		sumQ, sumQ2, sumXQ := s.sums(float64(s.top)+s.first+float64(s.step*float64(k)), &parts, &w, &wx)
+		sumQ, sumQ2, sumXQ := s.sums(float64(s.top)+s.first+float64(s.step*float64(k)), parts[:len(x)], w[:len(x)], wx[:len(x)])
 		d := float64(sumW*sumQ2) - float64(sumQ*sumQ)
 		if !(d > 0) {
 			continue // all the same number
@@ -73,11 +76,12 @@ func (s *spread) affine(x []float32) (scale, low float32) {
 
 // sums spreads the values, as parts of their range, over so many numbers, and returns the weighted sums of the numbers, of their squares,
 // and of their products with the values. Two sums of each kind run side by side, for speed.
-func (s *spread) sums(numbers float64, parts, w, wx *[32]float64) (q, q2, xq float64) {
+func (s *spread) sums(numbers float64, parts, w, wx []float64) (q, q2, xq float64) {
 	const shift = 0x1.8p52 // adding it rounds to an integer, half to even
 	top := float64(s.top)
 	var oddQ, oddQ2, oddXQ float64
-	for i := 0; i < 32; i += 2 {
+	w, wx = w[:len(parts)], wx[:len(parts)]
+	for i := 0; i+1 < len(parts); i += 2 {
 		a := float64(float64(numbers*parts[i])+shift) - shift
 		b := float64(float64(numbers*parts[i+1])+shift) - shift
 		if a > top {
@@ -94,8 +98,9 @@ func (s *spread) sums(numbers float64, parts, w, wx *[32]float64) (q, q2, xq flo
 	return q + oddQ, q2 + oddQ2, xq + oddXQ
 }
 
-// symmetric finds the scale, of either sign, for x ≈ scale·q with q from -32 to 31, for one sub-block of 16. A value weighs by its square.
-func symmetric(x []float32) float32 {
+// symmetric finds the scale, of either sign, for x ≈ scale·q with q from -most to most-1, for one sub-block of 16. weight is
+// of a value as part of the largest.
+func symmetric(x []float32, most int, weight func(float64) float64) float32 {
 	top := maxMagnitude(x)
 	unit := inverse(top)
 	if unit == 0 {
@@ -106,16 +111,16 @@ func symmetric(x []float32) float32 {
 	for i := range parts {
 		parts[i] = x[i] * unit
 		v := float64(parts[i])
-		w[i] = float64(v * v)
+		w[i] = weight(v)
 		wx[i] = float64(w[i] * v)
 	}
 	var best, bestGain float64
 	for k := -9; k <= 9; k++ {
-		// The largest value is spread to -32 and somewhat beyond or short of it.
-		numbers := -32 - float32(0.1*float32(k))
+		// The largest value is spread to -most and somewhat beyond or short of it.
+		numbers := -float32(most) - float32(0.1*float32(k))
 		var sumXQ, sumQ2 float64
 		for i, v := range parts {
-			q := float64(max(-32, min(31, nearestInt(float32(numbers*v)))))
+			q := float64(max(-most, min(most-1, nearestInt(float32(numbers*v)))))
 			sumXQ += float64(wx[i] * q)
 			sumQ2 += float64(float64(w[i]*q) * q)
 		}
@@ -126,3 +131,5 @@ func symmetric(x []float32) float32 {
 	}
 	return float32(best) * top
 }
+
+func square(x float64) float64 { return float64(x * x) }

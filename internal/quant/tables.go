@@ -56,31 +56,56 @@ func dequantIQ4_XS(dst []float32, b []byte) {
 	}
 }
 
-// closest returns the number whose value is closest to x, and the value.
-func closest(x float64, values *[16]int8) (n byte, value float64) {
-	off := math.Inf(1)
-	for i, v := range values {
-		if o := math.Abs(float64(v) - x); o < off {
-			n, value, off = byte(i), float64(v), o
-		}
-	}
-	return n, value
+// table finds the number whose value is closest. Values are integers from -128 to 127, so two neighbours part at a multiple of a half: near has
+// the number for each interval of that width, from -128 on.
+type table struct {
+	values *[16]int8
+	near   [512]byte
 }
 
-// tableScale is signedScale for values of IQ4.
-func tableScale(x []float32) float32 {
+func newTable(values *[16]int8) *table {
+	t := &table{values: values}
+	for i := range t.near {
+		off, x := math.Inf(1), float64(i-256)/2+0.25
+		for n, v := range values {
+			if o := math.Abs(float64(v) - x); o < off {
+				t.near[i], off = byte(n), o
+			}
+		}
+	}
+	return t
+}
+
+var tableIQ4, tableMXFP4 = newTable(&ValuesIQ4), newTable(&ValuesMXFP4)
+
+func (t *table) closest(x float64) byte {
+	return t.near[int(max(0, min(511, math.Floor(2*x)+256)))]
+}
+
+// put writes the numbers of 32 values.
+func (t *table) put(b []byte, x []float32, d float32) {
+	inv := float64(inverse(d))
+	for i := range 16 {
+		b[i] = t.closest(float64(x[i])*inv) | t.closest(float64(x[i+16])*inv)<<4
+	}
+}
+
+// scale finds the scale, of either sign, for x ≈ scale·value: of some near the one that gives the largest x the first value of the table, the
+// one with the smallest error after a fit. A value weighs by its magnitude.
+func (t *table) scale(x []float32) float32 {
 	top := float64(maxMagnitude(x))
 	if top == 0 {
 		return 0
 	}
 	var best, bestGain float64
 	for k := -7; k <= 7; k++ {
-		inv := (-127 + 4*float64(k)) / top
+		inv := float64(int(t.values[0])+4*k) / top
 		var sumXV, sumV2 float64
 		for _, v := range x {
-			_, value := closest(float64(v)*inv, &ValuesIQ4)
-			sumXV += float64(float64(v) * value)
-			sumV2 += float64(value * value)
+			value := float64(t.values[t.closest(float64(v)*inv)])
+			wv := math.Abs(float64(v)) * value
+			sumXV += float64(wv * float64(v))
+			sumV2 += float64(wv * value)
 		}
 		if gain := float64(sumXV*sumXV) / sumV2; gain > bestGain {
 			best, bestGain = sumXV/sumV2, gain
@@ -89,25 +114,15 @@ func tableScale(x []float32) float32 {
 	return float32(best)
 }
 
-// putClosest writes the numbers of 32 values.
-func putClosest(b []byte, x []float32, d float32, values *[16]int8) {
-	inv := float64(inverse(d))
-	for i := range 16 {
-		low, _ := closest(float64(x[i])*inv, values)
-		high, _ := closest(float64(x[i+16])*inv, values)
-		b[i] = low | high<<4
-	}
-}
-
 func quantIQ4_NL(src []float32, b []byte) {
-	putHalf(b, tableScale(src))
-	putClosest(b[2:], src, half(b), &ValuesIQ4)
+	putHalf(b, tableIQ4.scale(src))
+	tableIQ4.put(b[2:], src, half(b))
 }
 
 func quantIQ4_XS(src []float32, b []byte) {
 	var scale [8]float32
 	for j := range scale {
-		scale[j] = tableScale(src[32*j:][:32])
+		scale[j] = tableIQ4.scale(src[32*j:][:32])
 	}
 	putHalf(b, maxMagnitude(scale[:])/-32)
 	d := half(b)
@@ -117,7 +132,7 @@ func quantIQ4_XS(src []float32, b []byte) {
 		v := uint8(sc + 32)
 		b[4+j/2] |= v & 15 << (j % 2 * 4)
 		b[2+j/4] |= v >> 4 << (j % 4 * 2)
-		putClosest(b[8+16*j:], src[32*j:][:32], d*float32(sc), &ValuesIQ4)
+		tableIQ4.put(b[8+16*j:], src[32*j:][:32], d*float32(sc))
 	}
 }
 
@@ -129,7 +144,7 @@ func quantMXFP4(src []float32, b []byte) {
 	var back [32]float32
 	for more := range 2 {
 		try[0] = byte(max(0, min(254, e-3+more+127)))
-		putClosest(try[1:], src, HalfScaleMXFP4(try[0]), &ValuesMXFP4)
+		tableMXFP4.put(try[1:], src, HalfScaleMXFP4(try[0]))
 		dequantMXFP4(back[:], try[:])
 		var off float64
 		for i, x := range src {

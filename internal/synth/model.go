@@ -34,7 +34,7 @@ type part struct {
 func New(s *Shape, t *convert.FileType, seed uint64) (*Model, error) {
 	m := &Model{shape: s, file: t, seed: seed}
 	add := func(name string, dims ...uint64) error {
-		typ, ok := t.TensorType(name, dims, convert.Model{Layers: s.Layers})
+		typ, ok := t.TensorType(name, dims, convert.Model{Layers: s.Layers, Group: s.Heads / s.KVHeads, Experts: s.Experts})
 		if !ok {
 			typ = quant.F32
 		}

@@ -20,22 +20,13 @@ import (
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
-// reference is data of one architecture (golden/arch/README.md).
-type reference struct {
-	name  string
-	f32   float64 // bound on the relative error in the F32 mode
-	plain float64 // in the normal one, which has float32 activations too for F16 weights, but an f16 cache
-}
-
-var references = []reference{
-	{"llama3-rope", 2e-4, 1e-3},
-	{"mistral", 2e-4, 1e-3},
-	{"mixtral", 2e-4, 1e-3},
-	{"qwen2", 2e-4, 1e-3},
-	{"qwen3", 2e-4, 1e-3},
-	{"phi3", 2e-4, 1e-3},
-	{"gemma2", 1e-3, 2e-3},
-}
+// Bounds on the relative error. In the F32 mode both sides compute in float32, and ours gives the same bits everywhere: gpt-oss with
+// YaRN's ramp rounded, which its is not, would be 1.3e-4 off. In the normal mode activations are float32 too, as the weights are F16, but the cache is f16, which Gemma's large values feel more.
+const (
+	boundF32         = 5e-6 // found: 1.5e-6
+	boundNormal      = 1e-3 // found: 3.2e-4
+	boundNormalGemma = 2e-3 // found: 6.3e-4
+)
 
 // TestAgainstTransformers compares logits of all positions, and greedy continuations, with those of Hugging Face transformers in float32.
 func TestAgainstTransformers(t *testing.T) {
@@ -43,30 +34,33 @@ func TestAgainstTransformers(t *testing.T) {
 		t.Skip("minutes of arithmetic on one goroutine: nothing for the race detector")
 	}
 	t.Parallel()
-	for _, ref := range references {
-		t.Run(ref.name, func(t *testing.T) {
+	for _, name := range []string{"llama3-rope", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "gemma2"} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ref.check(t, testdata(t, "golden", "arch", ref.name))
+			checkReference(t, testdata(t, "golden", "arch", name))
 		})
 	}
 	// What tools/golden-arch has made.
 	own, err := filepath.Glob(filepath.Join("testdata", "arch", "*", "model.gguf"))
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(own) < 8 {
+		t.Fatalf("%d references of our own, want 8 or more: %v", len(own), err)
 	}
 	for _, path := range own {
-		ref := reference{filepath.Base(filepath.Dir(path)), 2e-4, 1e-3}
-		if strings.HasPrefix(ref.name, "gemma") {
-			ref.f32, ref.plain = 1e-3, 2e-3
-		}
-		t.Run(ref.name, func(t *testing.T) {
+		dir := filepath.Dir(path)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
-			ref.check(t, filepath.Dir(path))
+			checkReference(t, dir)
 		})
 	}
 }
 
-func (ref *reference) check(t *testing.T, dir string) {
+// checkReference compares with one folder's data (golden/arch/README.md).
+func checkReference(t *testing.T, dir string) {
+	t.Helper()
+	normal := boundNormal
+	if strings.HasPrefix(filepath.Base(dir), "gemma") {
+		normal = boundNormalGemma
+	}
 	file := openFile(t, filepath.Join(dir, "model.gguf"))
 	raw, err := os.ReadFile(filepath.Join(dir, "ids.json"))
 	if err != nil {
@@ -82,12 +76,8 @@ func (ref *reference) check(t *testing.T, dir string) {
 	for _, mode := range []struct {
 		opt   layers.Options
 		bound float64
-	}{{layers.Options{F32: true}, ref.f32}, {layers.Options{}, ref.plain}} {
+	}{{layers.Options{F32: true}, boundF32}, {layers.Options{}, normal}} {
 		for _, prompt := range slices.Sorted(maps.Keys(golden.IDs)) {
-			path := filepath.Join(dir, "logits."+prompt+".npy")
-			if _, err := os.Stat(path); err != nil {
-				continue // a LongRoPE's short prompt has other factors there than here
-			}
 			m := load(t, file, mode.opt)
 			c := m.NewCache(64)
 			in := layers.Input{Tokens: golden.IDs[prompt]}
@@ -98,7 +88,7 @@ func (ref *reference) check(t *testing.T, dir string) {
 			if err := m.Forward(c, in, &out); err != nil {
 				t.Fatal(err)
 			}
-			relative, worst := distance(t, out.Logits, readNPY(t, path))
+			relative, worst := distance(t, out.Logits, readNPY(t, filepath.Join(dir, "logits."+prompt+".npy")))
 			t.Logf("%s, f32=%v: relative error %.2g, worst difference %.2g", prompt, mode.opt.F32, relative, worst)
 			if !(relative <= mode.bound) {
 				t.Errorf("%s, f32=%v: relative error %.2g, at most %.2g is allowed", prompt, mode.opt.F32, relative, mode.bound)

@@ -253,7 +253,7 @@ func micro(t testing.TB, changes map[string]any) []byte {
 func FuzzLoad(f *testing.F) {
 	f.Add(micro(f, nil))
 	f.Add(micro(f, map[string]any{"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(2), "llama.rope.dimension_count": uint32(8)}))
-	for _, v := range variants() {
+	for _, v := range append(variants(), gptOss()) {
 		v.layers = 1
 		f.Add(v.bytes(f, quant.Q8_0))
 	}

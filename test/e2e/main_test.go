@@ -137,8 +137,12 @@ var inherited = []string{
 	"SHARDNODE_SWARM", "SHARDNODE_SWARM_KEY", "SHARDNODE_THREADS", "SHARDNODE_CPU", "COORDINATOR_SWARM", "COORDINATOR_SWARM_KEY", "COORDINATOR_WAIT",
 }
 
-// setup gives a script its state directory, $STATE, and its swarm, $SWARM.
+// setup gives a script its state directory, $STATE, its swarm, $SWARM, and where tiny models of other families are, $ARCH.
 func setup(env *testscript.Env) error {
+	arch, err := filepath.Abs(filepath.Join("..", "..", "pkg", "layers", "testdata", "arch"))
+	if err != nil {
+		return err
+	}
 	// Not under the script's work directory: a unix socket's path is short.
 	state, err := os.MkdirTemp("", "sn")
 	if err != nil {
@@ -157,6 +161,7 @@ func setup(env *testscript.Env) error {
 		"SHARDNODE_THREADS": "1",
 		"COORDINATOR_WAIT":  "30s", // patience on a busy machine; scripts that wait for an error set less
 		"VERSION":           version,
+		"ARCH":              arch,
 	} {
 		env.Setenv(name, value)
 	}
