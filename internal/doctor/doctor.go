@@ -10,8 +10,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
-
 	"github.com/shardnode/shardnode/internal/cmdline"
 	"github.com/shardnode/shardnode/internal/kernel"
 	"github.com/shardnode/shardnode/internal/node"
@@ -54,8 +52,6 @@ type Config struct {
 	Node      node.Config   // as a node would be started: model, layers, memory, swarm
 	StateRoot string        // where known peers are kept; "": nowhere
 	Wait      time.Duration // how long to look for nodes
-
-	HostOptions []libp2p.Option // for tests: a simulated network
 }
 
 // Examine looks at everything. The error is ctx's.

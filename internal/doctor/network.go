@@ -28,7 +28,7 @@ const (
 func examineNetwork(ctx context.Context, cfg *Config, r *Report) {
 	n := &cfg.Node
 	listener, err := p2p.NewHost(p2p.Config{
-		Listen: n.Listen, Swarm: n.Swarm, SwarmKey: n.SwarmKey, Open: n.Open, Version: n.Version, Log: n.Log, Options: cfg.HostOptions,
+		Listen: n.Listen, Swarm: n.Swarm, SwarmKey: n.SwarmKey, Open: n.Open, Version: n.Version, Log: n.Log,
 	})
 	if err != nil {
 		r.add(Check{Name: "listening", State: Fail, Found: err.Error(), Advice: "a node that runs on this address already is stopped first, or --listen takes another port"})
