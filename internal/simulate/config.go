@@ -45,8 +45,11 @@ const (
 // Networks are all there are.
 var Networks = []Network{LAN, Country, World}
 
-// MaxNodes bounds memory: some KiB a node.
-const MaxNodes = 20_000
+// MaxNodes and MaxUsers bound memory: some KiB a node, some ten a user.
+const (
+	MaxNodes = 20_000
+	MaxUsers = 20_000
+)
 
 // Warmup is how long nodes come, and the swarm settles, before anything is measured.
 const Warmup = 10 * time.Minute
@@ -61,7 +64,8 @@ func (c *Config) Validate() error {
 	}
 	within(fmt.Sprintf("%d nodes", c.Nodes), c.Nodes >= 1 && c.Nodes <= MaxNodes, fmt.Sprintf("1 to %d", MaxNodes))
 	within(fmt.Sprintf("%g users a node", c.Users), c.Users >= 0 && c.Users <= 10, "0 to 10")
-	within(fmt.Sprintf("%s", c.Duration), c.Duration >= time.Minute && c.Duration <= 1000*time.Hour, "1m to 1000h")
+	within(fmt.Sprintf("%g users", c.Users*float64(c.Nodes)), !(c.Users*float64(c.Nodes) > MaxUsers), fmt.Sprintf("%d in all at the most", MaxUsers))
+	within(c.Duration.String(), c.Duration >= time.Minute && c.Duration <= 1000*time.Hour, "1m to 1000h")
 	within(fmt.Sprintf("churn %g", c.Churn), c.Churn >= 0 && c.Churn <= 20, "0 to 20, the share of nodes that leave in an hour")
 	within(fmt.Sprintf("crash %g", c.Crash), c.Crash >= 0 && c.Crash <= 1, "0 to 1, a share of the nodes that leave")
 	within(fmt.Sprintf("network %q", c.Network), slices.Contains(Networks, c.Network), fmt.Sprintf("one of %v", Networks))

@@ -81,7 +81,6 @@ func (g *generation) open() {
 	}
 	epoch, route := g.state.Epoch(), g.route
 	for i, n := range route {
-		i, n := i, n
 		fail := func(err error) func() {
 			return func() { g.apply(pipeline.EventFailed{Epoch: epoch, Hop: i, Err: err}) }
 		}

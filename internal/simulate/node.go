@@ -12,16 +12,15 @@ import (
 
 // node is a machine that serves what placement.Chooser says.
 type node struct {
-	w        *world
-	peer     string
-	key      uint64 // its place in the ring of all nodes
-	site     *site
-	room     int64   // bytes for weights
-	decode   float64 // bytes of weights a second of a one-row step
-	prefill  float64 // FLOP a second
-	kvBudget int64
-	choose   placement.Chooser
-	look     viewer
+	w       *world
+	peer    string
+	key     uint64 // its place in the ring of all nodes
+	site    *site
+	room    int64   // bytes for weights
+	decode  float64 // bytes of weights a second of a one-row step
+	prefill float64 // FLOP a second
+	choose  placement.Chooser
+	look    viewer
 
 	appeared time.Duration // when others could first hear of it; before, and while it looks for layers, beyond all time
 	layers   protocol.LayerRange
@@ -67,7 +66,7 @@ func (w *world) newNode() *node {
 	vary := 0.7 + 0.6*w.rng.Float64()
 	n := &node{
 		w: w, key: w.rng.Uint64(), site: w.sites[w.rng.IntN(len(w.sites))], room: max(m.room, w.cfg.Model.LayerBytes), decode: m.decode * vary, prefill: m.prefill * vary,
-		kvBudget: kvBudget, appeared: never, seats: map[*generation]*seat{},
+		appeared: never, seats: map[*generation]*seat{},
 	}
 	n.peer = fmt.Sprintf("n%016x", w.rng.Uint64())
 	n.choose = placement.Chooser{Peer: n.peer, NLayers: w.cfg.Model.Layers, Speed: n.decode, Fits: n.fits}

@@ -44,7 +44,7 @@ func (n *node) open(g *generation, o *protocol.Open, route []*node) (*seat, *pro
 		return nil, protocol.Errorf(protocol.CodeWrongLayers, "serves layers %s", n.layers)
 	case old == nil && n.draining:
 		return nil, protocol.Errorf(protocol.CodeDraining, "leaving")
-	case old == nil && (len(n.seats) >= maxSessions || n.kv+s.kv > n.kvBudget):
+	case old == nil && (len(n.seats) >= maxSessions || n.kv+s.kv > kvBudget):
 		return nil, protocol.Errorf(protocol.CodeBusy, "no room for a session")
 	}
 	if old != nil {
@@ -173,8 +173,7 @@ func (n *node) finish(j *job, began time.Duration) {
 		return
 	}
 	rows, sent := j.rows(), 0
-	var last bool
-	if last = s.index == len(s.route)-1; j.resume != nil {
+	if j.resume != nil {
 		s.rows = min(s.rows, int(j.resume.Rows[s.index]))
 		s.kept = min(s.kept, s.rows)
 	} else {
@@ -184,7 +183,7 @@ func (n *node) finish(j *job, began time.Duration) {
 			s.rows, s.kept = j.end(), j.end()
 		}
 	}
-	if last {
+	if s.index == len(s.route)-1 {
 		g := s.g
 		n.w.after(overhead+oneWay(n.site, g.c.site), func() { g.answered(j) })
 		return

@@ -32,7 +32,6 @@ type Result struct {
 	Pauses                       int // interruptions that were healed
 	Pause, Pause90, LongestPause time.Duration
 	DHT                          discovery.Load // a node, as modelled
-	Events                       uint64
 }
 
 // Run simulates a swarm. When ctx ends it returns what there is until then. progress, if not nil, hears how far it is, from 0 to 1.
@@ -53,7 +52,7 @@ func (w *world) result() *Result {
 		PerToken: quantile(m.perToken, 0.5), PerToken90: quantile(m.perToken, 0.9), Compute: quantile(m.compute, 0.5), Queue: quantile(m.queue, 0.5),
 		FirstToken: quantile(m.firstToken, 0.5), FirstToken90: quantile(m.firstToken, 0.9),
 		Pauses: len(m.pauses), Pause: quantile(m.pauses, 0.5), Pause90: quantile(m.pauses, 0.9), LongestPause: quantile(m.pauses, 1),
-		DHT: discovery.LoadOf(w.cfg.Nodes, w.cfg.Nodes+len(w.crowd), w.cfg.Churn), Events: w.made,
+		DHT: discovery.LoadOf(w.cfg.Nodes, w.cfg.Nodes+len(w.crowd), w.cfg.Churn),
 	}
 	if m.done > 0 {
 		r.Hops = float64(m.hops) / float64(m.done)

@@ -251,6 +251,11 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s = %v: %v", field, value, err)
 		}
 	}
+	crowd := good
+	crowd.Nodes, crowd.Users = MaxNodes, 1.01
+	if _, err := Run(t.Context(), crowd, nil); err == nil || !strings.Contains(err.Error(), "20200 users: want 20000 in all at the most") {
+		t.Errorf("too many users: %v", err)
+	}
 }
 
 // TestClockKeepsOrder: events come by time, and those of one time as they were made.

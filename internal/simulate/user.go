@@ -35,7 +35,6 @@ type coordinator struct {
 	viewer
 	dir     *discovery.Directory
 	history placement.History
-	cands   []placement.Candidate
 }
 
 func (w *world) newCoordinator() *coordinator {
