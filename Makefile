@@ -69,7 +69,7 @@ placement: ## plans against every plan of 10,000 small instances of each objecti
 simulate: ## 200 schedules of real nodes and real QUIC on a simulated network where everything goes wrong (test has 30 of them)
 	SHARDNODE_SIM_SCHEDULES=200 $(GO) test -count=1 -timeout 30m -run TestChaos ./internal/client
 
-scale: ## the DHT of up to 64 real nodes against the model of docs/scale.md (test has up to eight), then the table there, a quarter of an hour
+scale: ## the DHT of up to 64 real nodes against the model of docs/scale.md (test has up to eight), then its table: long
 	SHARDNODE_EXHAUSTIVE=1 $(GO) test -count=1 -v -timeout 1h -run 'TestLoad|TestLookups' ./pkg/discovery
 	$(GO) run ./cmd/coordinator simulate --nodes 10,30,100,300 --hours 10
 	$(GO) run ./cmd/coordinator simulate --nodes 1000,3000,10000 --hours 0.25
