@@ -15,7 +15,7 @@ BENCH_MODEL ?= $(BIN)/bench-1.5b-q4_0.gguf
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help build test placement race lint fuzz-smoke vet-cross bench bench-serve demo e2e simulate soak screenshots weak-networks chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
+.PHONY: help build test placement race lint fuzz-smoke vet-cross bench bench-serve demo e2e simulate scale soak screenshots weak-networks chaos chaos-smoke measure testnet testnet-image notices notices-check release ci ci-test clean tidy-check exact generated
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,11 @@ placement: ## plans against every plan of 10,000 small instances of each objecti
 
 simulate: ## 200 schedules of real nodes and real QUIC on a simulated network where everything goes wrong (test has 30 of them)
 	SHARDNODE_SIM_SCHEDULES=200 $(GO) test -count=1 -timeout 30m -run TestChaos ./internal/client
+
+scale: ## the DHT of up to 64 real nodes against the model of docs/scale.md (test has up to eight), then its table: long
+	SHARDNODE_EXHAUSTIVE=1 $(GO) test -count=1 -v -timeout 1h -run 'TestLoad|TestLookups' ./pkg/discovery
+	$(GO) run ./cmd/coordinator simulate --nodes 10,30,100,300 --hours 10
+	$(GO) run ./cmd/coordinator simulate --nodes 1000,3000,10000 --hours 0.25
 
 soak: ## 100,000 schedules of state machines, 1,000 of real nodes; 1,000 streams opened and dropped; then full load on every core for SOAK (10m): nobody may be taken for lost, no request may fail
 	SHARDNODE_SIM_SCHEDULES=100000 $(GO) test -count=1 -v -timeout 1h -run TestSimulation ./pkg/engine

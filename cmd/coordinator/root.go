@@ -27,6 +27,7 @@ const longHelp = `Find the shards of a model in a swarm and generate through the
   coordinator serve                         an OpenAI-compatible API and a web page on http://127.0.0.1:8080
   coordinator swarm                         who serves which layers
   coordinator plan home.yaml                who should serve which layers
+  coordinator simulate                      how swarms of thousands of nodes would do
   coordinator model inspect m.gguf          look into a GGUF file
 
 The coordinator needs no model file: metadata and tokenizer come from the swarm. Nodes of one machine or LAN are found with
@@ -40,7 +41,7 @@ func newRoot() *cobra.Command {
 		Long:  longHelp,
 		Args:  cobra.NoArgs, // package cmdline refuses unknown commands
 	}
-	root.AddCommand(newInfer(), newChat(), newServe(), newSwarm(), newPlan(), newModel(), newID())
+	root.AddCommand(newInfer(), newChat(), newServe(), newSwarm(), newPlan(), newSimulate(), newModel(), newID())
 	return root
 }
 

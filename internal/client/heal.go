@@ -81,7 +81,7 @@ func (d *dialer) Place(ctx context.Context, r pipeline.Repair, waiting func(erro
 			opt.Exclude[r.Route[l.Hop].Peer] = true
 			continue
 		}
-		d.note(r.Route[l.Hop].Peer, outcome(l.Err))
+		d.note(r.Route[l.Hop].Peer, placement.OutcomeOf(l.Err))
 	}
 	var route []protocol.Hop
 	var lack error
@@ -131,21 +131,6 @@ func (d *dialer) noteEnd(state *pipeline.PipelineState, err error) {
 			d.note(h.Peer, placement.OutcomeOK)
 		}
 	case errors.As(err, &failed) && failed.Hop != nil:
-		d.note(failed.Hop.Peer, outcome(failed.Err))
+		d.note(failed.Hop.Peer, placement.OutcomeOf(failed.Err))
 	}
-}
-
-// outcome says what an error tells of the node that it blames.
-func outcome(err error) placement.Outcome {
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Lost != "" {
-		return placement.OutcomeFailed
-	}
-	switch told.Code {
-	case protocol.CodeBusy, protocol.CodeDraining, protocol.CodeTooLong:
-		return placement.OutcomeBusy
-	case protocol.CodeWrongModel, protocol.CodeWrongNumerics, protocol.CodeForbidden, protocol.CodeBadFrame:
-		return placement.OutcomeUnfit
-	}
-	return placement.OutcomeFailed
 }

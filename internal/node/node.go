@@ -20,6 +20,7 @@ import (
 	"github.com/shardnode/shardnode/pkg/engine"
 	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/p2p"
+	"github.com/shardnode/shardnode/pkg/placement"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -173,6 +174,7 @@ func (n *Node) serve(ctx, asked context.Context) error {
 	var advertise sync.WaitGroup
 	defer advertise.Wait()
 	defer silence()
+	choose := n.chooser()
 	// From here on others know of the node.
 	appear := func() {
 		n.host.Serve(service)
@@ -186,13 +188,13 @@ func (n *Node) serve(ctx, asked context.Context) error {
 	if s := n.current.Load(); s != nil {
 		s.start()
 		appear()
-	} else if err := n.settle(ctx, asked, appear); err != nil {
+	} else if err := n.settle(ctx, asked, choose, appear); err != nil {
 		if asked.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	err := n.attend(ctx, asked)
+	err := n.attend(ctx, asked, choose)
 	silence()
 	if err == nil && ctx.Err() == nil {
 		n.drain(ctx)
@@ -201,14 +203,13 @@ func (n *Node) serve(ctx, asked context.Context) error {
 }
 
 // attend moves when it is told to, or when it is worth it, until asked ends.
-func (n *Node) attend(ctx, asked context.Context) error {
+func (n *Node) attend(ctx, asked context.Context, choose *placement.Chooser) error {
 	var review <-chan time.Time
 	if n.cfg.chooses() {
-		ticker := time.NewTicker(reviewEvery)
+		ticker := time.NewTicker(placement.ReviewEvery)
 		defer ticker.Stop()
 		review = ticker.C
 	}
-	var r reviewer
 	for asked.Err() == nil && ctx.Err() == nil { // a move that was cut short leaves nothing to review
 		select {
 		case <-asked.Done():
@@ -219,7 +220,7 @@ func (n *Node) attend(ctx, asked context.Context) error {
 				return err
 			}
 		case <-review:
-			if take, ok := n.review(asked, &r); ok {
+			if take, ok := n.review(asked, choose); ok {
 				if err := n.move(ctx, asked, take); err != nil {
 					return err
 				}

@@ -93,7 +93,7 @@ func resolveNames(ctx context.Context, resolver *madns.Resolver, names []multiad
 		}
 		before := len(found)
 		for _, a := range addrs {
-			if _, err := a.ValueForProtocol(multiaddr.P_P2P); err == nil && len(found) < maxKnown {
+			if _, err := a.ValueForProtocol(multiaddr.P_P2P); err == nil && len(found) < MaxKnown {
 				found = append(found, a)
 			}
 		}

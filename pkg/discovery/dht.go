@@ -37,14 +37,14 @@ func (f *Finder) lookups(ctx context.Context) error {
 	for {
 		rises := f.interest.next()
 		p := f.pace()
-		wait := map[pace]time.Duration{paceWaiting: lookupWaiting, paceWatched: lookupWatched, paceLooked: lookupLooked, paceIdle: lookupIdle}[p]
+		wait := map[pace]time.Duration{paceWaiting: LookupWaiting, paceWatched: lookupWatched, paceLooked: LookupLooked, paceIdle: lookupIdle}[p]
 		switch {
 		case f.dht.RoutingTable().Size() == 0:
 			wait = tablePoll
 			if p == paceIdle {
 				wait = statusPoll
 			}
-		case p != paceIdle || f.up.Load() < enoughPeers:
+		case worthLookup(p, int(f.up.Load())):
 			f.lookup(ctx)
 		}
 		if !sleep(ctx, wait, rises) {
@@ -53,16 +53,29 @@ func (f *Finder) lookups(ctx context.Context) error {
 	}
 }
 
+// worthLookup reports whether to look for more nodes where so many candidates are up. Beyond what is kept, an answer helps nobody, and in a
+// swarm of thousands it is long.
+func worthLookup(p pace, up int) bool {
+	if p == paceIdle {
+		return up < enoughPeers
+	}
+	return up < MaxKnown
+}
+
 // lookup streams the swarm's nodes out of the DHT: the stream gives the first within a round trip, while the query's end
-// waits for twenty peers, dead ones included. For nodes that are not up their signed records are searched.
+// waits for twenty peers, dead ones included. For nodes that are not known their signed records are searched, for as many as there is room for.
 func (f *Finder) lookup(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	room := MaxKnown - int(f.up.Load())
 	slots := make(chan struct{}, recordSearch)
 	var searches sync.WaitGroup
 	for provider := range f.dht.FindProvidersAsync(ctx, swarmKey(f.cfg.Swarm), 0) {
 		if provider.ID == f.cfg.Host.ID() || f.knows(provider.ID) {
 			continue
+		}
+		if room--; room < 0 {
+			break
 		}
 		searches.Go(func() {
 			slots <- struct{}{}

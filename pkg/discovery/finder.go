@@ -55,7 +55,7 @@ func New(cfg Config) (*Finder, error) {
 		return nil, err
 	}
 	f := &Finder{
-		cfg: cfg, found: make(chan found, 64), lost: make(chan peer.ID, 64), started: make(chan struct{}), dir: NewDirectory(nodeTTL),
+		cfg: cfg, found: make(chan found, 64), lost: make(chan peer.ID, 64), started: make(chan struct{}), dir: NewDirectory(NodeTTL),
 	}
 	if f.bootstrap, err = parseBootstrap(cfg.Bootstrap); err != nil {
 		return nil, err

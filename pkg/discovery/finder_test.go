@@ -149,7 +149,7 @@ func TestNodeThatLeavesIsForgottenAtOnce(t *testing.T) {
 	b.stop()
 	left := time.Now()
 	c.waitFor(t, "the leave", func(d *Directory) bool { return !complete(d) })
-	if took := time.Since(left); took > askTimeout/2 {
+	if took := time.Since(left); took > AskTimeout/2 {
 		t.Errorf("noticed after %s", took)
 	}
 }

@@ -47,7 +47,7 @@ func (k *known) add(now time.Time, info peer.AddrInfo, keep bool) (cut bool) {
 	}
 	c := k.peers[info.ID]
 	if c == nil {
-		if len(k.peers) >= maxKnown && !k.forgetOne() {
+		if len(k.peers) >= MaxKnown && !k.forgetOne() {
 			return false
 		}
 		c = &candidate{info: peer.AddrInfo{ID: info.ID}}
@@ -182,9 +182,9 @@ func (k *known) due(now time.Time, p pace) ([]peer.AddrInfo, time.Time) {
 func (c *candidate) next(p pace, ups int) (time.Time, bool) {
 	switch {
 	case c.up && p >= paceWatched:
-		return c.asked.Add(refreshWaiting), true
+		return c.asked.Add(RefreshWaiting), true
 	case c.up && p == paceLooked:
-		return c.asked.Add(refreshLooked), true
+		return c.asked.Add(RefreshLooked), true
 	case c.up:
 		return time.Time{}, false
 	case p == paceIdle && !c.keep && ups >= enoughPeers:

@@ -55,15 +55,15 @@ func TestKnownPace(t *testing.T) {
 		pace  pace
 		want  string
 	}{
-		{time.Hour, paceIdle, ""}, {refreshLooked - 1, paceLooked, ""}, {refreshLooked, paceLooked, "ab"},
+		{time.Hour, paceIdle, ""}, {RefreshLooked - 1, paceLooked, ""}, {RefreshLooked, paceLooked, "ab"},
 	} {
 		if got := asked(k, c.after, c.pace); got != c.want {
 			t.Errorf("after %s at pace %d: asked %q, want %q", c.after, c.pace, got, c.want)
 		}
 	}
-	k.answered(at(refreshLooked), "a", true, nil)
+	k.answered(at(RefreshLooked), "a", true, nil)
 	for _, p := range []pace{paceWatched, paceWaiting} {
-		if _, next := k.due(at(refreshLooked), p); !next.Equal(at(refreshLooked + refreshWaiting)) {
+		if _, next := k.due(at(RefreshLooked), p); !next.Equal(at(RefreshLooked + RefreshWaiting)) {
 			t.Errorf("pace %d: next at %s", p, next.Sub(at(0)))
 		}
 	}
@@ -130,10 +130,10 @@ func TestKnownIsBounded(t *testing.T) {
 	t.Parallel()
 	k := newKnown("self")
 	k.add(at(0), info("user", 1), true)
-	for i := range 2 * maxKnown {
+	for i := range 2 * MaxKnown {
 		k.add(at(time.Duration(i)), info(fmt.Sprintf("p%05d", i), 1), false)
 	}
-	if len(k.peers) != maxKnown || k.peers["user"] == nil || k.peers[peer.ID(fmt.Sprintf("p%05d", 2*maxKnown-1))] == nil {
+	if len(k.peers) != MaxKnown || k.peers["user"] == nil || k.peers[peer.ID(fmt.Sprintf("p%05d", 2*MaxKnown-1))] == nil {
 		t.Errorf("%d candidates, the user's own: %v", len(k.peers), k.peers["user"])
 	}
 	for i := range 3 * maxAddrs {

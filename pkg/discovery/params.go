@@ -16,26 +16,26 @@ const (
 
 // How the directory is kept fresh.
 const (
-	nodeTTL        = 30 * time.Second // an answer's life: three missed rounds at the slower pace
-	refreshWaiting = 2 * time.Second  // between questions to a node while somebody waits or watches
-	refreshLooked  = 10 * time.Second // and while somebody looked lately
+	NodeTTL        = 30 * time.Second // an answer's life: three missed rounds at the slower pace
+	RefreshWaiting = 2 * time.Second  // between questions to a node while somebody waits or watches
+	RefreshLooked  = 10 * time.Second // and while somebody looked lately
 	lookedLately   = time.Minute
-	askTimeout     = 5 * time.Second // for dialling, admission and the answer
+	AskTimeout     = 5 * time.Second // for dialling, admission and the answer
 	maxAsking      = 16              // questions under way at once
 	retryFirst     = 200 * time.Millisecond
 	retryMost      = 15 * time.Second
 	reaskLeast     = time.Second      // between a lost connection's question and the one before
 	forgetAfter    = 10 * time.Minute // of silence and no mention
-	maxKnown       = 1024             // candidates
+	MaxKnown       = 1024             // candidates
 	maxAddrs       = 16               // of one candidate
 	enoughPeers    = 8                // a node that nobody looks through keeps these; the DHT needs no more
 )
 
 // How often sources are asked.
 const (
-	lookupWaiting = 300 * time.Millisecond // after the last lookup's end
+	LookupWaiting = 300 * time.Millisecond // after the last lookup's end
 	lookupWatched = 5 * time.Second        // a node that comes is to be seen before long
-	lookupLooked  = 15 * time.Second
+	LookupLooked  = 15 * time.Second
 	lookupIdle    = time.Minute
 	tablePoll     = 20 * time.Millisecond // for the first peer in the DHT's routing table
 	statusPoll    = time.Second           // for a change of what a node serves

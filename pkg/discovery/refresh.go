@@ -50,7 +50,7 @@ func (f *Finder) refresh(ctx context.Context) error {
 		f.expire(now)
 		due, next := list.due(now, f.pace())
 		for _, info := range due {
-			askCtx, cancel := context.WithTimeout(ctx, askTimeout)
+			askCtx, cancel := context.WithTimeout(ctx, AskTimeout)
 			cut[info.ID] = cancel
 			asking.Go(func() { answers <- f.ask(askCtx, info, now) })
 		}

@@ -22,12 +22,16 @@ type Holder struct {
 // node; it must hold for each part of a range for which it holds. The result is empty if nothing fits. Equal arguments give equal results,
 // whatever the order of others.
 func Place(nLayers int, others []Holder, fits func(protocol.LayerRange) bool) (r protocol.LayerRange, gaps int) {
-	served := supply(nLayers, others)
-	var best []float64
-	for _, w := range windows(nLayers, fits) {
-		sorted := slices.Sorted(slices.Values(served[w.From:w.To]))
+	return neediest(supply(nLayers, middle(others), others), fits)
+}
+
+func neediest(served []float64, fits func(protocol.LayerRange) bool) (r protocol.LayerRange, gaps int) {
+	var best, sorted []float64
+	for _, w := range windows(len(served), fits) {
+		sorted = append(sorted[:0], served[w.From:w.To]...)
+		slices.Sort(sorted)
 		if best == nil || worse(sorted, best) {
-			r, best = w, sorted
+			r, best, sorted = w, sorted, best
 		}
 	}
 	for _, s := range best {
@@ -44,20 +48,21 @@ const MoveGain = 0.2
 // Better returns the range to which a node that serves mine should move, and by how much the worst served layer of the model gains:
 // infinite if it is one that nobody serves. ok is false where no move gains [MoveGain], or each would leave layers to nobody.
 func Better(nLayers int, others []Holder, mine Holder, fits func(protocol.LayerRange) bool) (r protocol.LayerRange, gain float64, ok bool) {
-	r, _ = Place(nLayers, others, fits)
+	all := append(slices.Clone(others), mine)
+	unit := middle(all)
+	without := supply(nLayers, unit, others)
+	r, _ = neediest(without, fits)
 	if r.Len() == 0 || r == mine.Layers {
 		return r, 0, false
 	}
-	without := supply(nLayers, others)
 	for l := mine.Layers.From; l < mine.Layers.To; l++ {
 		if without[l] == 0 && (l < r.From || l >= r.To) {
 			return r, 0, false
 		}
 	}
-	all := append(slices.Clone(others), mine)
-	before := supply(nLayers, all)
-	all[len(all)-1].Layers = r
-	after := supply(nLayers, all)
+	before, after := slices.Clone(without), without
+	add(before, unit, mine)
+	add(after, unit, Holder{Layers: r, Speed: mine.Speed})
 	if b, a := missing(before), missing(after); b > 0 {
 		if a < b {
 			return r, math.Inf(1), true
@@ -81,27 +86,39 @@ func missing(served []float64) int {
 // maxSpeed is how many times the middle speed a node counts for at the most: it is its own word.
 const maxSpeed = 8
 
-// supply adds up for each layer what its holders do, in speeds of the middle one.
-func supply(nLayers int, holders []Holder) []float64 {
+// middle is the speed of the middle one of those that tell theirs; 0: none does.
+func middle(holders []Holder) float64 {
 	known := make([]float64, 0, len(holders))
 	for _, h := range holders {
 		if h.Speed > 0 {
 			known = append(known, h.Speed)
 		}
 	}
+	if len(known) == 0 {
+		return 0
+	}
 	slices.Sort(known)
-	// The order of holders must not change a sum: whole thousandths do not round.
+	return known[len(known)/2]
+}
+
+// supply adds up for each layer what its holders do, in thousandths of the middle speed.
+func supply(nLayers int, middle float64, holders []Holder) []float64 {
 	served := make([]float64, nLayers)
 	for _, h := range holders {
-		speed := 1000.0
-		if h.Speed > 0 {
-			speed = math.Round(1000 * min(max(h.Speed/known[len(known)/2], 1.0/maxSpeed), maxSpeed))
-		}
-		for l := max(0, h.Layers.From); l < min(h.Layers.To, nLayers); l++ {
-			served[l] += speed
-		}
+		add(served, middle, h)
 	}
 	return served
+}
+
+// add adds a holder. The order of holders must not change a sum: whole thousandths do not round.
+func add(served []float64, middle float64, h Holder) {
+	speed := 1000.0
+	if h.Speed > 0 {
+		speed = math.Round(1000 * min(max(h.Speed/middle, 1.0/maxSpeed), maxSpeed))
+	}
+	for l := max(0, h.Layers.From); l < min(h.Layers.To, len(served)); l++ {
+		served[l] += speed
+	}
 }
 
 // worse compares sorted lists: of equal ones the longer is worse, since there is more to do.

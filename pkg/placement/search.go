@@ -16,30 +16,26 @@ import (
 const maxStates = 1 << 21
 
 // cheapest returns the best path of nodes sorted by peer ID that cover all layers. The way back costs what the farthest
-// hop sets, which is no sum over hops: so it searches among the nodes within a distance, for each distance there is.
-// Paths over more nodes are never dearer but for the way back; that ends the loop early.
+// hop sets, which is no sum over hops: so it searches among all nodes, then among those nearer than the farthest hop of what it found, and
+// so on. In between nothing else would be found, since what was found is there too. The hops' own sum rises on the way; that ends it.
 func cheapest(nodes []node, nLayers int) *path {
 	best := search(nodes, nLayers)
-	floor := best.sum.ns
-	distances := make([]int64, len(nodes))
-	for i := range nodes {
-		distances[i] = nodes[i].oneWay
-	}
-	slices.Sort(distances)
-	for _, d := range slices.Compact(distances) {
-		if floor+d > best.total().ns {
-			break
-		}
-		var within []node
+	for p := best; p.back > 0; {
+		var nearer []node
 		for _, n := range nodes {
-			if n.oneWay <= d {
-				within = append(within, n)
+			if n.oneWay < p.back {
+				nearer = append(nearer, n)
 			}
 		}
-		if !covers(within, nLayers) {
-			continue
+		if !covers(nearer, nLayers) {
+			break
 		}
-		if p := search(within, nLayers); p.compare(best) < 0 {
+		nodes = nearer
+		p = search(nodes, nLayers)
+		if p.sum.ns > best.total().ns {
+			break
+		}
+		if p.compare(best) < 0 {
 			best = p
 		}
 	}
