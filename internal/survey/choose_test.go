@@ -112,75 +112,87 @@ func served(nodes []*node.Node) int {
 	return count
 }
 
-// TestTwoWouldMove: two nodes that serve the same layers would both gain by moving to others that nobody serves any more. One moves and the
-// other stays, whoever looks first, and though loading takes minutes; nor does a node move away from layers while an administrator
-// moves the other one that has them. Layers that were served are served all the time. In virtual time.
+// TestTwoWouldMove: two nodes would both gain by moving to layers that nobody serves any more. One moves and the other stays, whoever looks
+// first, and though loading takes minutes. In virtual time.
 func TestTwoWouldMove(t *testing.T) {
-	room := roomFor(t, layerRange("1-8")) // or 0-6, with the embedding
-	for name, c := range map[string]struct {
-		apart time.Duration // between the two, and so between their looks
-		moved bool          // the other one is moved by an administrator, and could not move by itself
-	}{
-		"at the same time":                       {0, false},
-		"one looks while the other gives notice": {5 * time.Second, false},
-		"one looks after the other's notice":     {25 * time.Second, false},
-		"one looks just before the other":        {55 * time.Second, false},
-		"an administrator moves the other":       {0, true},
-		"an administrator moves it, apart":       {25 * time.Second, true},
+	room := roomFor(t, layerRange("1-8"))              // or 0-6, with the embedding
+	for name, apart := range map[string]time.Duration{ // between the looks of the two
+		"at the same time": 0, "one looks while the other gives notice": 5 * time.Second, "after the other's notice": 25 * time.Second,
+		"just before the other": 55 * time.Second,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				net := testnet.NewSim(t, 5*time.Millisecond, 100_000_000)
 				defer net.Close()
 				core, logs := observer.New(zapcore.InfoLevel)
-				slow := func(first time.Duration) func(*node.Config) {
-					return func(cfg *node.Config) {
-						cfg.Log, cfg.StepCost, cfg.Sleep, cfg.Progress = zap.New(core), nil, nil, slowly(first, 4*time.Minute)
-					}
-				}
-				chooses := func(first time.Duration) func(*node.Config) {
-					return func(cfg *node.Config) {
-						slow(first)(cfg)
-						cfg.Layers, cfg.Memory = protocol.LayerRange{}, room
-					}
-				}
-				members := []member{{"8-11", 0, nil}, {"8-15", 0, nil}, {"0-0", 0, chooses(0)}, {"0-0", 0, chooses(c.apart)}}
-				if c.moved {
-					members[2] = member{"0-7", 0, slow(0)}
-				}
-				nodes, _, stop := swarm(t, net, members)
+				nodes, _, stop := swarm(t, net, []member{
+					{"0-7", 0, nil}, {"8-15", 0, nil}, {"8-15", 0, nil},
+					{"0-0", 0, chooses(room, core, 0)}, {"0-0", 0, chooses(room, core, apart)},
+				})
 				defer stop()
 				time.Sleep(2 * time.Minute)
-				for _, n := range nodes[2:] {
-					if r := n.Status().Layers; !r.Contains(layerRange("0-6")) {
+				for _, n := range nodes[3:] {
+					if r := n.Status().Layers; r.Len() == 0 || r.To > 9 {
 						t.Fatalf("layers %s were chosen", r)
 					}
 				}
 				nodes[1].Leave()
-				if c.moved {
-					order := &protocol.Move{Model: nodes[2].Status().Model, Have: layerRange("0-7"), Take: layerRange("8-15")}
-					if err := nodes[2].Move(order); err != nil {
-						t.Fatal(err)
-					}
-				}
-				for range 1200 {
-					time.Sleep(time.Second)
-					for l := range 7 {
-						if !serve(nodes[2:], l) {
-							t.Fatalf("nobody serves layer %d any more", l)
-						}
-					}
-				}
+				nodes[2].Leave()
+				time.Sleep(20 * time.Minute)
 				if n := logs.FilterMessage("moving to other layers").Len(); n != 1 {
 					t.Errorf("%d moves, want one", n)
 				}
-				for l := 12; l < modelLayers; l++ {
-					if !serve(nodes[2:], l) {
+				for l := 8; l < modelLayers; l++ {
+					if !serve(nodes[3:], l) {
 						t.Errorf("nobody moved to layer %d", l)
 					}
 				}
 			})
 		})
+	}
+}
+
+// TestNoMoveBesideAnAdministrators: a node does not leave layers while an administrator moves the only other one that has them, which loads
+// first and goes on serving for minutes. In virtual time.
+func TestNoMoveBesideAnAdministrators(t *testing.T) {
+	room := roomFor(t, layerRange("1-8"))
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.NewSim(t, 5*time.Millisecond, 100_000_000)
+		defer net.Close()
+		core, logs := observer.New(zapcore.InfoLevel)
+		nodes, _, stop := swarm(t, net, []member{
+			{"0-0", 0, nil}, {"9-15", 0, nil}, {"1-8", 0, func(cfg *node.Config) { cfg.Log, cfg.Progress = zap.New(core), slowly(0, 4*time.Minute) }},
+			{"0-0", 0, chooses(room, core, 0)},
+		})
+		defer stop()
+		time.Sleep(time.Minute)
+		if got := nodes[3].Status().Layers; got != layerRange("1-8") {
+			t.Fatalf("layers %s were chosen", got)
+		}
+		nodes[1].Leave()
+		order := &protocol.Move{Model: nodes[2].Status().Model, Have: layerRange("1-8"), Take: layerRange("9-15")}
+		if err := nodes[2].Move(order); err != nil {
+			t.Fatal(err)
+		}
+		for range 600 {
+			time.Sleep(time.Second)
+			for l := 1; l < 9; l++ {
+				if !serve(nodes, l) {
+					t.Fatalf("nobody serves layer %d any more", l)
+				}
+			}
+		}
+		if n := logs.FilterMessage("moving to other layers").Len(); n != 1 || !serve(nodes[2:], 15) {
+			t.Errorf("%d moves, want the administrator's; the last layer is served: %t", n, serve(nodes[2:], 15))
+		}
+	})
+}
+
+// chooses makes a node choose its layers, and take so long for its first load, and minutes for others.
+func chooses(room int64, core zapcore.Core, first time.Duration) func(*node.Config) {
+	return func(cfg *node.Config) {
+		cfg.Layers, cfg.Memory, cfg.Log, cfg.StepCost, cfg.Sleep = protocol.LayerRange{}, room, zap.New(core), nil, nil
+		cfg.Progress = slowly(first, 4*time.Minute)
 	}
 }
 
@@ -200,6 +212,6 @@ func slowly(first, later time.Duration) func(done, total int64) {
 func serve(nodes []*node.Node, layer int) bool {
 	return slices.ContainsFunc(nodes, func(n *node.Node) bool {
 		st := n.Status()
-		return !st.Loading && st.Layers.From <= layer && layer < st.Layers.To
+		return n.Plan() != nil && !st.Loading && st.Layers.From <= layer && layer < st.Layers.To
 	})
 }
