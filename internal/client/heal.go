@@ -144,7 +144,9 @@ func outcome(err error) placement.Outcome {
 	switch told.Code {
 	case protocol.CodeBusy, protocol.CodeDraining, protocol.CodeTooLong:
 		return placement.OutcomeBusy
-	case protocol.CodeWrongModel, protocol.CodeWrongNumerics, protocol.CodeForbidden, protocol.CodeBadFrame:
+	case protocol.CodeBadRequest:
+		return placement.OutcomeOK // the request's fault
+	case protocol.CodeUnsupported, protocol.CodeWrongModel, protocol.CodeWrongNumerics, protocol.CodeForbidden, protocol.CodeBadFrame:
 		return placement.OutcomeUnfit
 	}
 	return placement.OutcomeFailed

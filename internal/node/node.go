@@ -18,6 +18,7 @@ import (
 
 	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/engine"
+	"github.com/shardnode/shardnode/pkg/grammar"
 	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/p2p"
 	"github.com/shardnode/shardnode/pkg/protocol"
@@ -34,6 +35,7 @@ type Node struct {
 	host        *p2p.Host
 	finder      *discovery.Finder
 	moves       chan protocol.LayerRange // capacity 1: what to serve next, checked
+	vocab       func() (*grammar.Vocab, error)
 
 	current atomic.Pointer[shard]               // what is served; nil: nothing, see pending
 	pending atomic.Pointer[protocol.LayerRange] // what is being loaded; nil: nothing
@@ -69,6 +71,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if n.available == 0 {
 		n.available = availableMemory()
 	}
+	n.vocab = sync.OnceValues(func() (*grammar.Vocab, error) { return readVocab(cfg.File.Meta) })
 	if cfg.chooses() {
 		if err := n.anyFits(); err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardnode/shardnode/pkg/grammar"
 	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -26,6 +27,10 @@ type Config struct {
 	Idle         time.Duration // a session of which nothing is heard for so long is ended; 0: 10 minutes
 	Queue        int           // inputs a session may have waiting before Submit blocks; 0: 4. Each holds its rows' hidden states
 	MaxRows      int           // rows of one input; 0: 512; at most protocol.MaxRows
+
+	// Vocab returns the model's vocabulary, for answers that are held to a grammar. It is called when the first one is. Nil: such requests
+	// are refused.
+	Vocab func() (*grammar.Vocab, error)
 
 	// StepCost and Sleep are for tests in virtual time, where compute takes none: after a step of so many rows the
 	// loop sleeps its cost, and reports it as processing time. Both nil: none.

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -127,6 +128,9 @@ func (e *Engine) finish(j *job, err error) {
 	if err != nil {
 		e.cfg.Log.Error("step", zap.Stringer("session", s.id), zap.Uint32("step", j.in.step), zap.Error(err))
 		refusal := s.refuse(protocol.CodeInternal, "step %d: %v", j.in.step, err)
+		if told := (*protocol.Error)(nil); errors.As(err, &told) {
+			refusal = told
+		}
 		refusal.Step = j.in.step
 		e.putInput(j.in)
 		s.end(refusal)
@@ -170,19 +174,20 @@ func (e *Engine) compute(ctx context.Context, j *job) error {
 		e.cfg.Sleep(ctx, cost)
 		j.processing += cost
 	}
-	e.encode(j, max(begin.Sub(in.received)-in.decode, 0))
-	return nil
+	return e.encode(j, max(begin.Sub(in.received)-in.decode, 0))
 }
 
 // encode turns the pass's result into the job's output frame.
-func (e *Engine) encode(j *job, queue time.Duration) {
+func (e *Engine) encode(j *job, queue time.Duration) error {
 	begin, before := e.cfg.Now(), j.encode
 	s, k, in := j.s, j.kv, j.in
 	j.out.setRows(s, in)
 	r := &j.out.result
 	if s.last() {
 		k.history = append(k.history, in.tokens...)
-		e.appendLogits(j)
+		if err := e.appendLogits(j); err != nil {
+			return err
+		}
 	} else {
 		r.Hidden = protocol.AppendHidden(r.Hidden, e.forward.Hidden, s.out)
 		k.kept.append(in.position, r.Hidden, e.reserveKept)
@@ -196,6 +201,7 @@ func (e *Engine) encode(j *job, queue time.Duration) {
 		Processing: uint64(j.processing), Queue: uint64(queue), Decode: uint64(in.decode), Encode: uint64(before),
 	})
 	j.encode = e.cfg.Now().Sub(begin)
+	return nil
 }
 
 // passOn sends rows that were computed before on: their outputs if the next hop lacks them, else only their tokens.

@@ -5,6 +5,7 @@ package engine
 import (
 	"go.uber.org/zap"
 
+	"github.com/shardnode/shardnode/pkg/grammar"
 	"github.com/shardnode/shardnode/pkg/protocol"
 	"github.com/shardnode/shardnode/pkg/sampler"
 )
@@ -23,7 +24,11 @@ func (e *Engine) Open(o *protocol.Open, deliver func(protocol.Frame) error) (*Se
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
 	}
-	s := newSession(e, o, hop, deliver)
+	matcher, err := e.matcher(o, hop)
+	if err != nil {
+		return nil, nil, e.refused(o, hop, err)
+	}
+	s := newSession(e, o, hop, matcher, deliver)
 	rows, outputs, err := e.reserve(s, o)
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
@@ -121,6 +126,9 @@ func (e *Engine) newKV(s *Session, o *protocol.Open, freed int64) (*kv, *protoco
 	k.bytes = e.cfg.Model.KVBytes(int(o.Positions))
 	if s.last() {
 		k.bytes += int64(o.Positions) * 4 // the history
+		if s.matcher != nil {
+			k.bytes += grammar.MatcherBytes
+		}
 	}
 	if used := e.kvUsed - freed; k.bytes > e.cfg.KVBudget-used {
 		return nil, protocol.Errorf(protocol.CodeBusy, "%d positions need %d KiB of KV memory, %d of %d KiB are free: reserve fewer, choose another node or try later",

@@ -147,7 +147,8 @@ func TestSpecificationListsLimits(t *testing.T) {
 	values := map[string]int{
 		"MaxFrame": protocol.MaxFrame, "MaxTensor": protocol.MaxTensor, "MaxRows": protocol.MaxRows, "MaxPositions": protocol.MaxPositions,
 		"MaxVocab": protocol.MaxVocab, "MaxRoute": protocol.MaxRoute, "MaxLayers": protocol.MaxLayers, "MaxAddrs": protocol.MaxAddrs,
-		"MaxAddr": protocol.MaxAddr, "MaxPeer": protocol.MaxPeer, "MaxRequestID": protocol.MaxRequestID, "MaxMessage": protocol.MaxMessage,
+		"MaxAddr": protocol.MaxAddr, "MaxPeer": protocol.MaxPeer, "MaxRequestID": protocol.MaxRequestID, "MaxMessage": protocol.MaxMessage, "MaxGrammar": protocol.MaxGrammar,
+		"MaxBias": protocol.MaxBias, "MaxLogprobs": protocol.MaxLogprobs,
 		"MaxName": protocol.MaxName, "MaxNumerics": protocol.MaxNumerics, "MaxSwarm": protocol.MaxSwarm, "MaxChunk": protocol.MaxChunk,
 		"MaxManifest": protocol.MaxManifest, "MaxLinks": protocol.MaxLinks, "MaxBurst": protocol.MaxBurst, "MaxBurstPart": protocol.MaxBurstPart,
 		"MaxDelay": protocol.MaxDelay, "MaxLoss": protocol.MaxLoss, "MaxSpeed": protocol.MaxSpeed,
