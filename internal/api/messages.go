@@ -79,8 +79,10 @@ func parseAssistant(where string, f fields, m *tokenizer.Message) error {
 	if _, err := f.decode("reasoning_content", "a text", &m.Reasoning); err != nil {
 		return err
 	}
-	if raw, ok := f.take("refusal"); ok {
-		return invalid(where+".refusal", "unsupported_parameter", "%s.refusal: %s: not supported; leave it out", where, clip(string(raw)))
+	for name, empty := range map[string]string{"refusal": `""`, "annotations": "[]"} { // answers have them, and come back
+		if err := f.only(name, empty); err != nil {
+			return err
+		}
 	}
 	var calls []struct {
 		ID       string `json:"id"`

@@ -103,9 +103,6 @@ func NewVocab(size int, text func(token int) []byte, end func(token int) bool) (
 	return v, nil
 }
 
-// Size returns the number of tokens.
-func (v *Vocab) Size() int { return v.size }
-
 // text returns the bytes of a token.
 func (v *Vocab) text(token int32) []byte {
 	begin := uint32(0)

@@ -4,6 +4,7 @@ package sampler
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -27,10 +28,24 @@ func forbid(logits []float32, allowed []uint64) {
 	}
 	never := float32(math.Inf(-1))
 	for i := range logits {
-		if i/64 >= len(allowed) || allowed[i/64]>>(i%64)&1 == 0 {
+		if !isAllowed(allowed, protocol.TokenID(i)) {
 			logits[i] = never
 		}
 	}
+}
+
+func isAllowed(allowed []uint64, t protocol.TokenID) bool {
+	return int(t/64) < len(allowed) && allowed[t/64]>>(t%64)&1 != 0
+}
+
+// firstAllowed returns the lowest token that is allowed; 0 where none is.
+func firstAllowed(allowed []uint64) protocol.TokenID {
+	for i, w := range allowed {
+		if w != 0 {
+			return protocol.TokenID(64*i + bits.TrailingZeros64(w))
+		}
+	}
+	return 0
 }
 
 // penalise applies the repeat penalty in place.

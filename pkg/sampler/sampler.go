@@ -65,6 +65,9 @@ func (s *Sampler) Draw(logits []float32, history []protocol.TokenID, position ui
 	s.adjust(logits, history, p)
 	forbid(logits, allowed)
 	token := s.pick(logits, position, p)
+	if allowed != nil && !isAllowed(allowed, token) { // no logit above -Inf is left
+		token = firstAllowed(allowed)
+	}
 	if p.Logprobs > 0 {
 		dst = s.appendLogprobs(dst, token, int(p.Logprobs)-1)
 	}
