@@ -173,7 +173,7 @@ func testTools(ctx context.Context, t *testing.T, ai openai.Client, ask func(fun
 		t.Fatalf("%s", r.RawJSON())
 	}
 	acc := stream(ctx, t, ai, params)
-	if got := acc.Choices[0].Message.ToolCalls; len(got) != 1 || got[0].Function != calls[0].Function || acc.Choices[0].FinishReason != "tool_calls" {
+	if got := acc.Choices[0].Message.ToolCalls; len(got) != 1 || got[0].Function.Name != calls[0].Function.Name || got[0].Function.Arguments != calls[0].Function.Arguments || acc.Choices[0].FinishReason != "tool_calls" {
 		t.Errorf("streamed %+v, whole %+v", got, calls)
 	}
 
