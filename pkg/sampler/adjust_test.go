@@ -99,7 +99,7 @@ func TestLogprobs(t *testing.T) {
 		{"nothing possible", []float32{negInf, nan}, 2, nil, []protocol.Logprob{never(0)}},
 		{"infinite", []float32{inf, 0, inf}, 3, nil, []protocol.Logprob{{Token: 0, Value: float32(-math.Log(2))}, {Token: 2, Value: float32(-math.Log(2))}, never(1)}},
 	} {
-		p := protocol.Sampling{Logprobs: c.n, PresencePenalty: 1, Bias: []protocol.Bias{{Token: 3, Value: 0.25}}}
+		p := protocol.Sampling{Logprobs: c.n, PresencePenalty: 0.25, Bias: []protocol.Bias{{Token: 3, Value: 0.25}}}
 		_, got := sampler.New(1).Draw(slices.Clone(c.logits), []protocol.TokenID{2}, 0, p, c.allowed, nil)
 		if d := cmp.Diff(c.want, got, cmpopts.EquateApprox(0, 1e-5)); d != "" {
 			t.Errorf("%s: %s", c.name, d)

@@ -17,14 +17,13 @@ func (s *Sampler) appendLogprobs(dst []protocol.Logprob, token protocol.TokenID,
 	}
 	norm := kernel.Log(max(s.weigh(s.raw, top, 1, 0), 1)) // the likeliest weighs 1
 	value := func(x float32) float32 {
+		if !(x > float32(math.Inf(-1))) { // also NaN
+			return protocol.MinLogprob
+		}
 		if x == top {
 			return float32(-norm)
 		}
-		v := float32(float64(x) - float64(top) - norm)
-		if !(v > protocol.MinLogprob) { // also NaN
-			return protocol.MinLogprob
-		}
-		return v
+		return max(float32(float64(x)-float64(top)-norm), protocol.MinLogprob)
 	}
 	if uint64(token) >= uint64(len(s.raw)) {
 		return append(dst, protocol.Logprob{Token: token, Value: protocol.MinLogprob})
