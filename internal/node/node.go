@@ -71,7 +71,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if n.available == 0 {
 		n.available = availableMemory()
 	}
-	n.vocab = sync.OnceValues(func() (*grammar.Vocab, error) { return readVocab(cfg.File.Meta) })
+	n.vocab = sync.OnceValues(func() (*grammar.Vocab, error) { return readVocab(cfg.Manifest.Bytes) })
 	if cfg.chooses() {
 		if err := n.anyFits(); err != nil {
 			return nil, err

@@ -9,10 +9,14 @@ import (
 	"github.com/shardnode/shardnode/pkg/tokenizer"
 )
 
-// readVocab makes what the last shard needs to hold answers to a grammar: the bytes of each token. A file has them whatever layers of it
-// are served.
-func readVocab(meta *gguf.Metadata) (*grammar.Vocab, error) {
-	t, err := tokenizer.New(meta)
+// readVocab makes what the last shard needs to hold answers to a grammar: the bytes of each token. The manifest always has
+// them; the file's own metadata may be pruned once the layers are loaded.
+func readVocab(manifest []byte) (*grammar.Vocab, error) {
+	m, err := gguf.ParseManifest(manifest)
+	if err != nil {
+		return nil, err
+	}
+	t, err := tokenizer.New(m.Meta)
 	if err != nil {
 		return nil, err
 	}
