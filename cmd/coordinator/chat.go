@@ -149,7 +149,7 @@ func (ch *chat) greet() error {
 		if err != nil {
 			return err
 		}
-		if _, _, err := m.PromptTokens(&client.Request{Messages: []tokenizer.Message{{Role: "user", Content: "?"}}, ChatTemplate: ch.base().ChatTemplate}); err != nil {
+		if _, err := m.Prepare(&client.Request{Messages: []tokenizer.Message{{Role: "user", Content: "?"}}, ChatTemplate: ch.base().ChatTemplate}); err != nil {
 			return fmt.Errorf("%s: %w", target.Name, err)
 		}
 		if ch.in.Interactive {

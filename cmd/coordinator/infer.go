@@ -27,6 +27,9 @@ type inferOptions struct {
 
 	maxTokens   uint32
 	sampling    protocol.Sampling
+	bias        []string
+	schema      string
+	grammar     string
 	stop        []string
 	raw         bool
 	template    string
@@ -80,6 +83,12 @@ no token IDs. The answer is the same. It is no secrecy: who has the model can le
 	f.Float32Var(&o.sampling.TopP, "top-p", 1, "keep the likeliest tokens with this much probability together")
 	f.Float32Var(&o.sampling.MinP, "min-p", 0, "drop tokens less likely than this part of the likeliest")
 	f.Float32Var(&o.sampling.RepeatPenalty, "repeat-penalty", 1, "above 1 makes recent tokens less likely")
+	f.Uint32Var(&o.sampling.RepeatLastN, "repeat-last-n", sampler.DefaultRepeatLastN, "how many recent tokens --repeat-penalty looks at")
+	f.Float32Var(&o.sampling.PresencePenalty, "presence-penalty", 0, "make each token that was generated less likely by this much")
+	f.Float32Var(&o.sampling.FrequencyPenalty, "frequency-penalty", 0, "the same, once for each time it was generated")
+	f.StringArrayVar(&o.bias, "logit-bias", nil, "TOKEN=VALUE: add the value to the logit of a token, by its number; repeatable")
+	f.StringVar(&o.schema, "json-schema", "", "hold the answer to the JSON schema in this file (docs/api.md says what is known of JSON Schema)")
+	f.StringVar(&o.grammar, "grammar", "", "hold the whole answer to the grammar in this file (docs/grammar.md)")
 	f.Uint64Var(&o.sampling.Seed, "seed", 0, "seed of the random draws")
 	f.StringArrayVar(&o.stop, "stop", nil, "end the answer before this text; repeatable")
 	f.BoolVar(&o.raw, "raw", false, "no chat template; special tokens in the prompt are read as such")
@@ -101,6 +110,9 @@ no token IDs. The answer is the same. It is no secrecy: who has the model can le
 
 // request checks the flags and returns what to ask for.
 func (o *inferOptions) request(prompt string) (*client.Request, error) {
+	if err := o.parseBias(); err != nil {
+		return nil, err
+	}
 	if err := sampler.Validate(o.sampling); err != nil {
 		return nil, &cmdline.UsageError{Err: err}
 	}
@@ -113,9 +125,12 @@ func (o *inferOptions) request(prompt string) (*client.Request, error) {
 			return nil, cmdline.Usagef("--raw and --chat-template exclude each other")
 		}
 		var err error
-		if req.ChatTemplate, err = readTemplate(o.template); err != nil {
+		if req.ChatTemplate, err = readFile("--chat-template", o.template, tokenizer.MaxTemplate); err != nil {
 			return nil, err
 		}
+	}
+	if err := o.readForm(req); err != nil {
+		return nil, err
 	}
 	switch o.onFailure {
 	case "recover":
@@ -204,6 +219,7 @@ func infer(cmd *cobra.Command, o *inferOptions, prompt string) error {
 		return err
 	}
 	result, err := generate(ctx, cmd, o, c, target, req, progress)
+	err = withHint(err)
 	if o.asJSON && result != nil {
 		if printErr := printJSON(cmd.OutOrStdout(), newInferResult(result, err)); printErr != nil {
 			return printErr
@@ -274,25 +290,6 @@ func generate(ctx context.Context, cmd *cobra.Command, o *inferOptions, c *clien
 		}
 	}
 	return result, err
-}
-
-// readTemplate reads a chat template from a file.
-func readTemplate(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("--chat-template: %w", err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, tokenizer.MaxTemplate+1))
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("--chat-template: %w", err)
-	case len(raw) > tokenizer.MaxTemplate:
-		return "", fmt.Errorf("--chat-template: %s is longer than %s", path, cmdline.FormatBytes(tokenizer.MaxTemplate))
-	case len(raw) == 0:
-		return "", fmt.Errorf("--chat-template: %s is empty", path)
-	}
-	return string(raw), nil
 }
 
 // maxPrompt bounds a prompt read from standard input.

@@ -52,7 +52,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(fields
 	results := make([]*client.Result, j.answers())
 	err = s.run(ctx, j, sink{
 		opened: func(_ int, t *client.Target) { reply.of(t) },
-		text:   func(int, string) {},
+		delta:  func(int, delta) {},
+		chance: func(int, client.TokenLogprobs) {},
 		done:   func(i int, r *client.Result) { results[i] = r },
 	})
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, parse func(fields
 	}
 	reply.Object, reply.Usage = sh.object, count(j, results)
 	for i, r := range results {
-		reply.Choices = append(reply.Choices, sh.whole(i, r))
+		reply.Choices = append(reply.Choices, sh.whole(j, i, r))
 	}
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	writeJSON(w, http.StatusOK, reply)

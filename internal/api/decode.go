@@ -142,7 +142,7 @@ func (f fields) float(name string, v *float32, least, most float64) (there bool,
 }
 
 // ignored are parameters that cannot change an answer here: they are for a bill, a log, a cache or a service that we do not have.
-var ignored = []string{"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "parallel_tool_calls"}
+var ignored = []string{"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
 
 // rest refuses what nobody has taken: what we do not know might change the answer, and would not.
 func (f fields) rest() error {

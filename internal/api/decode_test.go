@@ -50,6 +50,11 @@ func TestSampling(t *testing.T) {
 		{`"repeat_penalty": 1.5, "repeat_last_n": 8`, func(s *protocol.Sampling) { s.RepeatPenalty, s.RepeatLastN = 1.5, 8 }},
 		{`"repeat_penalty": 1.5, "repeat_last_n": -1`, func(s *protocol.Sampling) { s.RepeatPenalty, s.RepeatLastN = 1.5, protocol.MaxPositions }},
 		{`"repeat_penalty": 1.5, "repeat_last_n": 0`, func(s *protocol.Sampling) { s.RepeatLastN = 0 }},
+		{`"presence_penalty": -2, "frequency_penalty": 0.5`, func(s *protocol.Sampling) { s.PresencePenalty, s.FrequencyPenalty = -2, 0.5 }},
+		{`"logit_bias": {"7": -100, "5": 1.5}`, func(s *protocol.Sampling) { s.Bias = []protocol.Bias{{Token: 5, Value: 1.5}, {Token: 7, Value: -100}} }},
+		{`"logprobs": true`, func(s *protocol.Sampling) { s.Logprobs = 1 }},
+		{`"logprobs": true, "top_logprobs": 20`, func(s *protocol.Sampling) { s.Logprobs = 21 }},
+		{`"logprobs": false, "top_logprobs": 0`, func(*protocol.Sampling) {}},
 		{`"presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {}`, func(*protocol.Sampling) {}},
 	} {
 		want := base
@@ -71,8 +76,38 @@ func TestSampling(t *testing.T) {
 	if errors.Join(err, err2) != nil || one.sampling.Seed == other.sampling.Seed {
 		t.Error("two requests without a seed have the same")
 	}
-	if one.n = 2; one.choiceSampling(0) != one.sampling || one.choiceSampling(1).Seed != one.sampling.Seed+1 {
+	if one.n = 2; !cmp.Equal(one.choiceSampling(0), one.sampling) || one.choiceSampling(1).Seed != one.sampling.Seed+1 {
 		t.Error("the answers' seeds do not count up from the request's")
+	}
+}
+
+// TestRefusedForms: what is asked of an answer's form is checked before anything is generated.
+func TestRefusedForms(t *testing.T) {
+	t.Parallel()
+	const tool = `"tools": [{"type": "function", "function": {"name": "f"}}]`
+	for params, want := range map[string]string{
+		`"logprobs": 1`:                                                           "logprobs: want true or false",
+		`"top_logprobs": 3`:                                                       "top_logprobs: only with logprobs: true",
+		`"logprobs": true, "top_logprobs": 21`:                                    "top_logprobs: 21 is out of range",
+		`"presence_penalty": 2.5`:                                                 "presence_penalty: 2.5 is out of range",
+		`"logit_bias": {"x": 1}`:                                                  `"x" is no token's number`,
+		`"logit_bias": {"1": 101}`:                                                "101 for token 1 is out of range",
+		`"logit_bias": {"1": 1, "01": 2}`:                                         "token 1 is there twice",
+		`"logit_bias": []`:                                                        "logit_bias: want an object",
+		`"response_format": {"type": "xml"}`:                                      "response_format.type: want text, json_object or json_schema",
+		`"response_format": {"type": "json_schema"}`:                              "response_format.json_schema.schema: want a JSON schema",
+		`"response_format": {"type": "json_object"}, ` + tool:                     "response_format: not supported together with tools",
+		`"tools": [{"type": "web_search"}]`:                                       "tools[0]: want an object of type function",
+		`"tools": [{"type": "function", "function": {"name": "a b"}}]`:            "tools[0].function.name: want 1 to 64",
+		`"tool_choice": "required"`:                                               "tool_choice: only with tools",
+		`"tool_choice": "always", ` + tool:                                        "tool_choice: want none, auto, required, or a function",
+		`"tool_choice": {"type": "function", "function": {"name": "g"}}, ` + tool: "there is no tool g",
+	} {
+		_, err := chatOf(t, params)
+		var e *apiError
+		if !errors.As(err, &e) || e.status != 400 || !strings.Contains(e.message, want) {
+			t.Errorf("%s: %v, want %q", params, err, want)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shardnode/shardnode/internal/client"
 	"github.com/shardnode/shardnode/pkg/pipeline"
+	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
 // Types of errors, in OpenAI's words.
@@ -75,6 +76,7 @@ func describe(ctx context.Context, err error) *apiError {
 		known   *apiError
 		prompt  *client.PromptError
 		tooLong *pipeline.PromptTooLongError
+		form    *client.FormError
 	)
 	cause := context.Cause(ctx)
 	switch {
@@ -88,6 +90,12 @@ func describe(ctx context.Context, err error) *apiError {
 		return &apiError{status: statusGone, kind: typeServer, code: "client_gone", message: errClientGone.Error()}
 	case errors.As(err, &prompt):
 		return invalid("messages", "invalid_messages", "%v", err)
+	case errors.As(err, &form) && form.Tool >= 0:
+		return invalid(fmt.Sprintf("tools[%d].function.parameters", form.Tool), "unsupported_schema", "%v", err)
+	case errors.As(err, &form):
+		return invalid("response_format", "unsupported_schema", "%v", err)
+	case errors.Is(err, &protocol.Error{Code: protocol.CodeBadRequest}):
+		return invalid("", "invalid_request", "%v", err)
 	case errors.As(err, &tooLong):
 		return invalid("", "context_length_exceeded", "%v", err)
 	case client.Busy(err):

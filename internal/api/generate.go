@@ -16,15 +16,15 @@ import (
 	"github.com/shardnode/shardnode/internal/waterfall"
 	"github.com/shardnode/shardnode/pkg/pipeline"
 	"github.com/shardnode/shardnode/pkg/protocol"
+	"github.com/shardnode/shardnode/pkg/tokenizer"
 )
 
 // job is all generations of one request.
 type job struct {
 	user    string
 	params  *params
-	model   protocol.ModelID
-	tokens  *client.Model
-	prompts [][]protocol.TokenID
+	model   *client.Model
+	prompts []*client.Prepared
 	trace   *requestTrace
 }
 
@@ -32,7 +32,8 @@ type job struct {
 // together.
 type sink struct {
 	opened func(i int, t *client.Target) // its nodes have reserved the session: nothing before costs more than time
-	text   func(i int, s string)
+	delta  func(i int, d delta)
+	chance func(i int, p client.TokenLogprobs) // how likely a token was, before what it gives
 	done   func(i int, r *client.Result)
 }
 
@@ -45,11 +46,15 @@ func (s *Server) prepare(ctx context.Context, user string, p *params) (*job, err
 	if err != nil {
 		return nil, err
 	}
-	j := &job{user: user, params: p, model: m.ID}
-	if j.tokens, err = s.model(ctx, m); err != nil {
+	j := &job{user: user, params: p}
+	if j.model, err = s.model(ctx, m); err != nil {
 		return nil, err
 	}
-	requests := []client.Request{{Messages: p.messages}}
+	vocab := j.model.Tokenizer.Vocab()
+	if b := p.sampling.Bias; len(b) > 0 && int(b[len(b)-1].Token) >= vocab {
+		return nil, invalid("logit_bias", "out_of_range", "logit_bias: token %d, the model has %d", b[len(b)-1].Token, vocab)
+	}
+	requests := []client.Request{{Messages: p.messages, Schema: p.schema, Tools: p.tools, Calling: p.calling}}
 	if p.prompts != nil {
 		requests = requests[:0]
 		for _, prompt := range p.prompts {
@@ -57,19 +62,19 @@ func (s *Server) prepare(ctx context.Context, user string, p *params) (*job, err
 		}
 	}
 	for _, r := range requests {
-		_, ids, err := j.tokens.PromptTokens(&r)
+		prepared, err := j.model.Prepare(&r)
 		if err != nil {
 			return nil, err
 		}
-		if len(ids) == 0 {
+		if len(prepared.Tokens) == 0 {
 			return nil, invalid("prompt", "out_of_range", "prompt: want a token at least")
 		}
-		for _, id := range ids {
-			if int(id) >= j.tokens.Tokenizer.Vocab() {
-				return nil, invalid("prompt", "out_of_range", "prompt: token %d, the model has %d", id, j.tokens.Tokenizer.Vocab())
+		for _, id := range prepared.Tokens {
+			if int(id) >= vocab {
+				return nil, invalid("prompt", "out_of_range", "prompt: token %d, the model has %d", id, vocab)
 			}
 		}
-		j.prompts = append(j.prompts, ids)
+		j.prompts = append(j.prompts, prepared)
 	}
 	return j, nil
 }
@@ -85,7 +90,8 @@ func (s *Server) run(ctx context.Context, j *job, out sink) error {
 		group.Go(func() error {
 			r, err := s.answer(ctx, j, i, sink{
 				opened: func(i int, t *client.Target) { mu.Lock(); defer mu.Unlock(); out.opened(i, t) },
-				text:   func(i int, text string) { mu.Lock(); defer mu.Unlock(); out.text(i, text) },
+				delta:  func(i int, d delta) { mu.Lock(); defer mu.Unlock(); out.delta(i, d) },
+				chance: func(i int, p client.TokenLogprobs) { mu.Lock(); defer mu.Unlock(); out.chance(i, p) },
 			})
 			if err == nil {
 				mu.Lock()
@@ -144,7 +150,7 @@ func (s *Server) attempt(ctx, patience context.Context, j *job, i int, out sink)
 	search, cancel := context.WithTimeout(patience, s.cfg.RouteTimeout)
 	defer cancel()
 	selector := s.cfg.Selector
-	selector.Model = j.model.String()
+	selector.Model = j.model.ID.String()
 	target, err := s.cfg.Client.Find(search, selector, nil)
 	if err != nil {
 		if !client.Busy(err) {
@@ -154,16 +160,20 @@ func (s *Server) attempt(ctx, patience context.Context, j *job, i int, out sink)
 	}
 	p := j.params
 	req := &client.Request{
-		Tokens: j.prompts[i/p.n], MaxTokens: p.maxTokens, Sampling: p.choiceSampling(i % p.n), Stop: p.stop,
+		Prepared: j.prompts[i/p.n], MaxTokens: p.maxTokens, Sampling: p.choiceSampling(i % p.n), Stop: p.stop,
 	}
 	measure := &generation{m: s.metrics, shares: func(route []protocol.Hop) []float64 { return waterfall.Shares(s.ways.of(s.cfg.Client, route)) }}
 	trace := j.trace.Answers[i]
 	trace.start()
-	r, err = s.cfg.Client.Generate(ctx, target, j.tokens, req, client.Observer{
+	r, err = s.cfg.Client.Generate(ctx, target, j.model, req, client.Observer{
 		Opened: func(*pipeline.Report) { opened = true; out.opened(i, target) },
-		Text:   func(text string) { out.text(i, text) },
 		Step:   measure.step,
 		Trace:  func(t *pipeline.StepTrace) { measure.traced(t); trace.steps.Add(t) },
+
+		Text:      func(text string) { out.delta(i, delta{text: text}) },
+		Reasoning: func(text string) { out.delta(i, delta{reasoning: text}) },
+		ToolCall:  func(call tokenizer.ToolCall) { out.delta(i, delta{call: &call}) },
+		Logprobs:  func(p client.TokenLogprobs) { out.chance(i, p) },
 	})
 	if r != nil && opened {
 		measure.end(r.Report)

@@ -34,7 +34,7 @@ func (p *params) conversation(f fields) error {
 }
 
 // roles are who speaks, in OpenAI's words. A developer is what a system was called before, and chat templates know that name.
-var roles = []string{"system", "developer", "user", "assistant"}
+var roles = []string{"system", "developer", "user", "assistant", "tool"}
 
 // parseMessage reads one turn. where names it in errors.
 func parseMessage(where string, raw json.RawMessage) (m tokenizer.Message, err error) {
@@ -48,18 +48,64 @@ func parseMessage(where string, raw json.RawMessage) (m tokenizer.Message, err e
 	if m.Role == "developer" {
 		m.Role = "system"
 	}
+	if m.Role == "assistant" {
+		if err := parseAssistant(where, f, &m); err != nil {
+			return m, err
+		}
+	}
+	if m.Role == "tool" {
+		if _, err := f.decode("tool_call_id", "a call's ID", &m.ToolCallID); err != nil {
+			return m, err
+		}
+	}
 	content, ok := f.take("content")
-	if !ok {
+	if !ok && len(m.ToolCalls) == 0 {
 		return m, invalid(where+".content", "missing_parameter", "%s.content: want a text", where)
 	}
-	if m.Content, err = parseContent(where+".content", content); err != nil {
-		return m, err
+	if ok {
+		if m.Content, err = parseContent(where+".content", content); err != nil {
+			return m, err
+		}
 	}
 	delete(f, "name") // templates have no place for it
 	if err := f.rest(); err != nil {
 		return m, invalid(where, "unknown_parameter", "%s: %v", where, err)
 	}
 	return m, nil
+}
+
+// parseAssistant reads what an assistant's turn has beside its content.
+func parseAssistant(where string, f fields, m *tokenizer.Message) error {
+	if _, err := f.decode("reasoning_content", "a text", &m.Reasoning); err != nil {
+		return err
+	}
+	for name, empty := range map[string]string{"refusal": `""`, "annotations": "[]"} { // answers have them, and come back
+		if err := f.only(name, empty); err != nil {
+			return err
+		}
+	}
+	var calls []struct {
+		ID       string `json:"id"`
+		Type     string `json:"type"`
+		Function struct {
+			Name      string `json:"name"`
+			Arguments string `json:"arguments"`
+		} `json:"function"`
+	}
+	if _, err := f.decode("tool_calls", "a list of calls", &calls); err != nil {
+		return invalid(where+".tool_calls", "invalid_type", "%s.%v", where, err)
+	}
+	if len(calls) > maxTools {
+		return invalid(where+".tool_calls", "out_of_range", "%s.tool_calls: %d, want %d at the most", where, len(calls), maxTools)
+	}
+	for i, c := range calls {
+		arguments := strings.TrimSpace(c.Function.Arguments)
+		if c.Function.Name == "" || !json.Valid([]byte(arguments)) || arguments[0] != '{' {
+			return invalid(where+".tool_calls", "invalid_type", "%s.tool_calls[%d]: want a function with a name and, as a text, the JSON object of its arguments", where, i)
+		}
+		m.ToolCalls = append(m.ToolCalls, tokenizer.ToolCall{ID: c.ID, Name: c.Function.Name, Arguments: json.RawMessage(arguments)})
+	}
+	return nil
 }
 
 // parseContent reads what is said: a text, or parts of one.

@@ -166,7 +166,7 @@ func TestRecent(t *testing.T) {
 // TestTraceIsBounded: of a request that is long the first steps are remembered, whichever answers they are of.
 func TestTraceIsBounded(t *testing.T) {
 	t.Parallel()
-	j := &job{user: "anna", prompts: [][]protocol.TokenID{{1, 2}}, params: &params{n: 2}}
+	j := &job{user: "anna", prompts: []*client.Prepared{{Tokens: []protocol.TokenID{1, 2}}}, params: &params{n: 2}}
 	trace := (&recent{}).begin("cmpl-", j)
 	for _, a := range trace.Answers {
 		a.start()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/shardnode/shardnode/internal/client"
 	"github.com/shardnode/shardnode/pkg/protocol"
 	"github.com/shardnode/shardnode/pkg/sampler"
 	"github.com/shardnode/shardnode/pkg/tokenizer"
@@ -30,6 +31,10 @@ type params struct {
 	sampling     protocol.Sampling
 	stop         []string
 
+	schema  []byte // that the answer is held to; nil: none
+	tools   []tokenizer.Tool
+	calling client.Calling
+
 	messages []tokenizer.Message // of a chat
 	prompts  []prompt            // of a completion
 }
@@ -48,11 +53,9 @@ func parseChat(f fields) (*params, error) {
 		func() error { return p.tokens(f, "max_tokens") },
 		func() error { return p.tokens(f, "max_completion_tokens") },
 		func() error { return p.conversation(f) },
-		func() error { return f.only("logprobs", "false") },
-		func() error { return f.only("top_logprobs", "0") },
-		func() error { return f.only("response_format", `{"type":"text"}`) },
-		func() error { return f.only("tools", "[]") },
-		func() error { return f.only("tool_choice", `"none"`, `"auto"`) },
+		func() error { return p.chatLogprobs(f) },
+		func() error { return p.toolbox(f) },
+		func() error { return p.format(f) },
 		func() error { return f.only("modalities", `["text"]`) },
 		f.rest,
 	)
@@ -69,7 +72,7 @@ func parseCompletion(f fields) (*params, error) {
 		func() error { return f.only("echo", "false") },
 		func() error { return f.only("best_of", fmt.Sprint(p.n)) },
 		func() error { return f.only("suffix", `""`) },
-		func() error { return f.only("logprobs") },
+		func() error { return p.textLogprobs(f) },
 		f.rest,
 	)
 	if err == nil && p.n*len(p.prompts) > maxChoices {
@@ -165,9 +168,7 @@ func (p *params) sample(f fields) error {
 			}
 			return err
 		},
-		func() error { return f.only("presence_penalty", "0", "0.0") },
-		func() error { return f.only("frequency_penalty", "0", "0.0") },
-		func() error { return f.only("logit_bias", "{}") },
+		func() error { return p.penalties(f) },
 	)
 	if s.TopP == 0 {
 		s.TopP = math.SmallestNonzeroFloat32 // the likeliest token alone; 0 on the wire is all of them

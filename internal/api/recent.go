@@ -48,7 +48,7 @@ func (r *recent) begin(idPrefix string, j *job) *requestTrace {
 	t := &requestTrace{ID: idPrefix + strings.ToLower(rand.Text()), Created: time.Now().Unix(), user: j.user, left: maxTraceHops, ended: make(chan struct{})}
 	for i := range j.answers() {
 		t.Answers = append(t.Answers, &answerTrace{
-			Index: i, request: t, Waterfall: &waterfall.Document{PromptTokens: len(j.prompts[i/j.params.n]), Routes: []waterfall.Route{}, Steps: []waterfall.Step{}},
+			Index: i, request: t, Waterfall: &waterfall.Document{PromptTokens: len(j.prompts[i/j.params.n].Tokens), Routes: []waterfall.Route{}, Steps: []waterfall.Step{}},
 		})
 	}
 	r.mu.Lock()

@@ -40,7 +40,7 @@ func BenchmarkServe(b *testing.B) {
 	var one, many, first, again []float64
 	round := func() {
 		begin := time.Now()
-		tokens, _ := stream(b, url, prompt(question), answer)
+		tokens, _ := timedStream(b, url, prompt(question), answer)
 		one = append(one, float64(tokens)/time.Since(begin).Seconds())
 
 		var all sync.WaitGroup
@@ -49,7 +49,7 @@ func BenchmarkServe(b *testing.B) {
 		for range streams {
 			p := prompt(question)
 			all.Go(func() {
-				n, _ := stream(b, url, p, answer)
+				n, _ := timedStream(b, url, p, answer)
 				mu.Lock()
 				defer mu.Unlock()
 				tokens += n
@@ -59,8 +59,8 @@ func BenchmarkServe(b *testing.B) {
 		many = append(many, float64(tokens)/time.Since(begin).Seconds())
 
 		p := prompt(long)
-		_, cold := stream(b, url, p, 2)
-		_, warm := stream(b, url, p, 2)
+		_, cold := timedStream(b, url, p, 2)
+		_, warm := timedStream(b, url, p, 2)
 		first, again = append(first, cold.Seconds()*1e3), append(again, warm.Seconds()*1e3)
 	}
 	round() // weights come into memory, connections open
@@ -127,8 +127,8 @@ func benchSwarm(b *testing.B) string {
 	return url
 }
 
-// stream asks for a completion of a prompt of token IDs, and returns the tokens that came and when the first did.
-func stream(tb testing.TB, url, prompt string, tokens int) (n int, first time.Duration) {
+// timedStream asks for a completion of a prompt of token IDs, and returns the tokens that came and when the first did.
+func timedStream(tb testing.TB, url, prompt string, tokens int) (n int, first time.Duration) {
 	begin := time.Now()
 	r, err := ask(tb.Context(), url, fmt.Sprintf(`{"prompt": %s, "temperature": 0, "max_tokens": %d, "stream": true, "stream_options": {"include_usage": true}}`, prompt, tokens))
 	if err != nil {

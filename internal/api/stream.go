@@ -112,6 +112,7 @@ func (s *Server) streamed(ctx context.Context, w http.ResponseWriter, j *job, sh
 		out.send(reply)
 	}
 	var results []*client.Result
+	waiting := make([]pending, j.answers())
 	err := s.run(ctx, j, sink{
 		opened: func(i int, t *client.Target) {
 			reply.of(t)
@@ -120,10 +121,11 @@ func (s *Server) streamed(ctx context.Context, w http.ResponseWriter, j *job, sh
 				choice(sh.first(i))
 			}
 		},
-		text: func(i int, text string) { choice(sh.delta(i, text)) },
+		delta:  func(i int, d delta) { choice(sh.delta(j, i, d, &waiting[i])) },
+		chance: func(i int, p client.TokenLogprobs) { waiting[i].logprobs = append(waiting[i].logprobs, p) },
 		done: func(i int, r *client.Result) {
 			results = append(results, r)
-			choice(sh.last(i, string(r.Report.Reason)))
+			choice(sh.last(j, i, r, &waiting[i]))
 		},
 	})
 	switch {

@@ -56,7 +56,7 @@ func (h *heard) note(f protocol.Frame) {
 	leak := ""
 	switch f := f.(type) {
 	case *protocol.Open:
-		if f.Request.Sampling != (protocol.Sampling{}) || f.Request.MaxTokens != 0 || f.Request.Prompt != "" {
+		if !reflect.ValueOf(f.Request.Sampling).IsZero() || f.Request.MaxTokens != 0 || f.Request.Prompt != "" {
 			leak = "an Open that tells how tokens are drawn"
 		}
 	case *protocol.IntermediateResult:

@@ -95,7 +95,7 @@ func relayed(t *testing.T, maxTokens uint32) (*tap, *pipeline.PipelineState) {
 	nodes := startSwarm(t, "0-7", "8-15", "16-23", "24-31")
 	c := join(t, nodes[0], nil)
 	target, m := find(t, c, Selector{})
-	_, prompt, err := m.PromptTokens(&Request{Prompt: question})
+	_, prompt, err := m.promptTokens(&Request{Prompt: question})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func TestDrainMovesTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, prompt, err := m.PromptTokens(&Request{Prompt: question})
+	_, prompt, err := m.promptTokens(&Request{Prompt: question})
 	if err != nil {
 		t.Fatal(err)
 	}

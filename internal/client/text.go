@@ -23,15 +23,24 @@ type textStream struct {
 
 	reasoning strings.Builder
 	thought   string // reasoning not yet taken
+
+	reader  *tokenizer.CallReader // nil: no tools
+	calling tokenizer.ToolCall    // of harmony: the call whose arguments are coming
+	calls   []tokenizer.ToolCall  // complete, not yet taken
+	content bool                  // the latest token is a part of the text
 }
 
-// newTextStream makes a stream of an answer to a prompt: what a chat template rendered, or "" for text that has no parts.
-func newTextStream(t *tokenizer.Tokenizer, prompt string, stops []string) *textStream {
+// newTextStream makes a stream of an answer to a prompt. One that no chat template rendered has an answer without parts.
+func newTextStream(t *tokenizer.Tokenizer, p *Prepared, stops []string) *textStream {
 	s := &textStream{stops: stops}
-	if prompt == "" {
+	if p.Rendered == "" {
 		s.decoder = t.Stream()
-	} else {
-		s.splitter = t.Splitter(prompt)
+		return s
+	}
+	s.splitter = t.Splitter(p.Rendered)
+	if p.Calls != tokenizer.CallsUnknown {
+		s.reader = tokenizer.NewCallReader(p.Calls)
+		s.splitter.ShowCalls()
 	}
 	return s
 }
@@ -41,9 +50,12 @@ func (s *textStream) feed(id protocol.TokenID) bool {
 	switch {
 	case s.stopped:
 	case s.splitter != nil:
+		thought := s.splitter.Reasoning()
 		s.parts(s.splitter.Next(id))
+		s.content = !thought && !s.splitter.Reasoning()
 	default:
 		s.add(s.decoder.Next(id))
+		s.content = true
 	}
 	return s.stopped
 }
@@ -55,8 +67,14 @@ func (s *textStream) finish() {
 	}
 	if s.splitter != nil {
 		s.parts(s.splitter.Finish())
+		s.endCall()
 	} else {
 		s.add(s.decoder.Flush())
+	}
+	if s.reader != nil {
+		text, calls := s.reader.Finish()
+		s.calls = append(s.calls, calls...)
+		s.add(text)
 	}
 	if !s.stopped {
 		s.release(len(s.held))
@@ -70,10 +88,41 @@ func (s *textStream) parts(parts []tokenizer.Part) {
 		case p.Kind == tokenizer.PartReasoning:
 			s.reasoning.WriteString(p.Text)
 			s.thought += p.Text
-		default:
+		case s.reader == nil:
 			s.add(p.Text)
+		case p.Kind == tokenizer.PartToolCall:
+			if s.calling.Name != p.Tool {
+				s.endCall()
+				s.calling.Name = p.Tool
+			}
+			s.calling.Arguments = append(s.calling.Arguments, p.Text...)
+		default:
+			s.endCall()
+			text, calls := s.reader.Next(p.Text)
+			s.calls = append(s.calls, calls...)
+			s.add(text)
 		}
 	}
+}
+
+// endCall ends a call of harmony.
+func (s *textStream) endCall() {
+	if s.calling.Name == "" {
+		return
+	}
+	call := s.calling
+	s.calling = tokenizer.ToolCall{}
+	if call.Name = strings.TrimPrefix(call.Name, "functions."); len(call.Arguments) == 0 {
+		call.Arguments = []byte("{}")
+	}
+	s.calls = append(s.calls, call)
+}
+
+// takeCalls returns the calls that are complete since the last call.
+func (s *textStream) takeCalls() []tokenizer.ToolCall {
+	out := s.calls
+	s.calls = nil
+	return out
 }
 
 func (s *textStream) add(piece string) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/shardnode/shardnode/pkg/discovery"
 	"github.com/shardnode/shardnode/pkg/engine"
+	"github.com/shardnode/shardnode/pkg/grammar"
 	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/p2p"
 	"github.com/shardnode/shardnode/pkg/placement"
@@ -36,6 +37,7 @@ type Node struct {
 	finder      *discovery.Finder
 	moves       chan protocol.LayerRange // capacity 1: what to serve next, checked
 	metrics     *metrics                 // nil: none are kept
+	vocab       func() (*grammar.Vocab, error)
 
 	current atomic.Pointer[shard]               // what is served; nil: nothing, see pending
 	pending atomic.Pointer[protocol.LayerRange] // what is being loaded; nil: nothing
@@ -74,6 +76,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Metrics != nil {
 		n.metrics = newMetrics()
 	}
+	n.vocab = sync.OnceValues(func() (*grammar.Vocab, error) { return readVocab(cfg.Manifest.Bytes) })
 	if cfg.chooses() {
 		if err := n.anyFits(); err != nil {
 			return nil, err

@@ -72,7 +72,7 @@ func (n *Node) equip(s *shard) error {
 	s.engine, err = engine.New(engine.Config{
 		Model: s.model, ModelID: n.modelID, Peer: n.host.ID().String(), MaxSessions: n.cfg.MaxSessions, MaxRows: n.cfg.MaxRows,
 		KVBudget: n.cfg.KVBudget, BufferBudget: n.cfg.BufferBudget - n.cfg.BufferBudget/3, ReplayBudget: n.cfg.ReplayBudget, PrefixCache: max(0, n.cfg.PrefixCache),
-		Observer: n.metrics.observer(), Idle: n.cfg.Idle, StepCost: n.cfg.StepCost, Sleep: n.cfg.Sleep, Log: n.log,
+		Vocab: n.vocab, Observer: n.metrics.observer(), Idle: n.cfg.Idle, StepCost: n.cfg.StepCost, Sleep: n.cfg.Sleep, Log: n.log,
 	})
 	return err
 }

@@ -79,7 +79,7 @@ func (s *shape) checkResult(o *order, f *protocol.IntermediateResult) *protocol.
 		return refuse("hidden states are %s, the session takes %s here", f.DType, s.in)
 	case int64(len(f.Hidden)) != int64(len(f.Tokens))*int64(hidden)*int64(s.in.Size()):
 		return refuse("%d bytes of hidden states for %d rows of %d %s", len(f.Hidden), len(f.Tokens), hidden, s.in)
-	case len(f.Generated) > 0 || len(f.LogitRows) > 0:
+	case len(f.Generated) > 0 || len(f.LogitRows) > 0 || len(f.Logprobs) > 0:
 		return refuse("the frame is a last hop's output, not an input")
 	case len(f.Hops) > s.index:
 		return refuse("%d hop timings before hop %d", len(f.Hops), s.index)

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardnode/shardnode/pkg/grammar"
 	"github.com/shardnode/shardnode/pkg/layers"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
@@ -29,6 +30,10 @@ type Config struct {
 	MaxRows      int           // rows of one input; 0: 512; at most protocol.MaxRows
 
 	Observer Observer
+
+	// Vocab returns the model's vocabulary, for answers that are held to a grammar. It is called when the first one is. Nil: such requests
+	// are refused.
+	Vocab func() (*grammar.Vocab, error)
 
 	// StepCost and Sleep are for tests in virtual time, where compute takes none: after a step of so many rows the
 	// loop sleeps its cost, and reports it as processing time. Both nil: none.

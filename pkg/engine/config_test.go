@@ -16,7 +16,7 @@ import (
 // Every field has a default or is named here: a new field that populate forgets fails.
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
-	noDefault := map[string]bool{"Model": true, "ModelID": true, "Peer": true, "PrefixCache": true, "StepCost": true, "Sleep": true, "Observer": true}
+	noDefault := map[string]bool{"Model": true, "ModelID": true, "Peer": true, "PrefixCache": true, "Vocab": true, "StepCost": true, "Sleep": true, "Observer": true}
 	var c Config
 	c.populate()
 	v := reflect.ValueOf(c)

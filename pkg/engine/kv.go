@@ -16,6 +16,7 @@ type kv struct {
 	kind  kvKind
 	limit uint32 // positions there may be
 	key   prefixKey
+	extra int64 // bytes beside the pages: of a grammar's matcher
 
 	// Owned by the step loop.
 	cache   *layers.Cache
@@ -90,6 +91,7 @@ func (e *Engine) release(k *kv) {
 			e.have(b.block, -1, 0)
 		}
 	}
-	k.pages, k.cache, k.history, k.kept, k.owner, k.at, k.private = nil, nil, nil, nil, nil, nil, true
+	e.kvUsed -= k.extra
+	k.extra, k.pages, k.cache, k.history, k.kept, k.owner, k.at, k.private = 0, nil, nil, nil, nil, nil, nil, true
 	e.trim()
 }

@@ -6,17 +6,24 @@ import "github.com/shardnode/shardnode/pkg/protocol"
 
 // appendLogits puts the wanted logits and the drawn token into the last shard's output. The logits go out as the model
 // gave them, before the sampler works on them.
-func (e *Engine) appendLogits(j *job) {
+func (e *Engine) appendLogits(j *job) error {
 	s, in, r := j.s, j.in, &j.out.result
 	vocab := e.cfg.Model.Config().Vocab
 	rows := j.forward.Logits // [len(j.wanted)][vocab]
 	r.LogitRows = protocol.AppendHidden(r.LogitRows, rows[:len(in.logits)*vocab], protocol.F32)
 	if !in.sample {
-		return
+		return nil
 	}
 	row := rows[(len(j.wanted)-1)*vocab:]
 	// The drawn token's position is the number of tokens before it.
-	r.Generated = append(r.Generated, e.sampler.Sample(row, j.kv.history, uint32(len(j.kv.history)), s.sampling))
+	history := j.kv.history
+	allowed, err := s.allowed(history)
+	if err != nil {
+		return err
+	}
+	token, logprobs := e.sampler.Draw(row, history, uint32(len(history)), s.sampling, allowed, r.Logprobs)
+	r.Generated, r.Logprobs = append(r.Generated, token), logprobs
+	return nil
 }
 
 // appendWanted puts the wanted rows as the last layer gave them into the output of a last shard whose ends are the coordinator's.

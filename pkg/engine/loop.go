@@ -122,14 +122,14 @@ func (e *Engine) finish(p *pass) {
 	e.mu.Unlock()
 	for _, j := range p.jobs {
 		if j.err == nil {
-			e.fill(p, j)
+			j.err = e.fill(p, j)
 		}
 		e.handOn(p, j)
 	}
 }
 
 // fill makes a job's output.
-func (e *Engine) fill(p *pass, j *job) {
+func (e *Engine) fill(p *pass, j *job) error {
 	switch {
 	case j.in.kind == inputTruncate:
 		j.out.setTruncate(j.s, j.in)
@@ -138,8 +138,9 @@ func (e *Engine) fill(p *pass, j *job) {
 	case j.in.pass:
 		e.passOn(j)
 	default:
-		e.encode(p, j)
+		return e.encode(p, j)
 	}
+	return nil
 }
 
 // handOn delivers a job's output and lets its session run again.
@@ -162,6 +163,9 @@ func (e *Engine) handOn(p *pass, j *job) {
 	if j.err != nil {
 		e.cfg.Log.Error("step", zap.Stringer("session", s.id), zap.Uint32("step", step), zap.Error(j.err))
 		refusal := s.refuse(protocol.CodeInternal, "step %d: %v", step, j.err)
+		if told := (*protocol.Error)(nil); errors.As(j.err, &told) {
+			refusal = told
+		}
 		refusal.Step = step
 		s.end(refusal)
 		return
@@ -171,7 +175,7 @@ func (e *Engine) handOn(p *pass, j *job) {
 }
 
 // encode turns the pass's result into the job's output frame.
-func (e *Engine) encode(p *pass, j *job) {
+func (e *Engine) encode(p *pass, j *job) error {
 	s, k, in := j.s, j.kv, j.in
 	j.out.setRows(s, in)
 	r := &j.out.result
@@ -180,7 +184,9 @@ func (e *Engine) encode(p *pass, j *job) {
 	}
 	switch {
 	case s.draws():
-		e.appendLogits(j)
+		if err := e.appendLogits(j); err != nil {
+			return err
+		}
 	case s.last():
 		e.appendWanted(j)
 	default:
@@ -199,6 +205,7 @@ func (e *Engine) encode(p *pass, j *job) {
 	if e.cfg.Observer.Step != nil {
 		e.cfg.Observer.Step(&r.Hops[len(r.Hops)-1])
 	}
+	return nil
 }
 
 // passOn sends rows that were computed before on: their outputs if the next hop lacks them, else only their tokens.

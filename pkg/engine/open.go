@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardnode/shardnode/pkg/grammar"
 	"github.com/shardnode/shardnode/pkg/protocol"
 	"github.com/shardnode/shardnode/pkg/sampler"
 )
@@ -25,7 +26,11 @@ func (e *Engine) Open(from string, o *protocol.Open, deliver func(protocol.Frame
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
 	}
-	s := newSession(e, o, hop, deliver)
+	matcher, err := e.matcher(o, hop)
+	if err != nil {
+		return nil, nil, e.refused(o, hop, err)
+	}
+	s := newSession(e, o, hop, matcher, deliver)
 	rows, outputs, bytes, err := e.reserve(s, from, o)
 	if err != nil {
 		return nil, nil, e.refused(o, hop, err)
@@ -96,7 +101,7 @@ func (e *Engine) reserve(s *Session, from string, o *protocol.Open) (rows, outpu
 		if err = old.order.newer(s.epoch); err != nil {
 			return 0, 0, 0, err
 		}
-		if kind := kindOf(o); old.kv.serves(&kind, o.Positions) {
+		if kind := kindOf(o); old.kv.serves(&kind, o.Positions) && (s.matcher == nil || old.kv.extra > 0) {
 			s.kv, old.kv = old.kv, nil
 			s.kv.keep(o.Positions)
 			s.kv.private = s.kv.private || s.kv.key != prefixKeyOf(from, o)
@@ -104,7 +109,7 @@ func (e *Engine) reserve(s *Session, from string, o *protocol.Open) (rows, outpu
 		} else {
 			var freed int64
 			if !old.kv.lent {
-				freed = int64(len(old.kv.pages)) * e.pageBytes
+				freed = int64(len(old.kv.pages))*e.pageBytes + old.kv.extra
 			}
 			if s.kv, err = e.newKV(s, from, o, len(e.sessions)-1, freed); err != nil {
 				return 0, 0, 0, err
@@ -126,14 +131,19 @@ func (e *Engine) reserve(s *Session, from string, o *protocol.Open) (rows, outpu
 // newKV returns the KV memory that a session begins with, a page, if there is room for it and for a page more of each of the others that are
 // open: they would not get far otherwise. freed bytes are about to be returned by a session that s replaces. e.mu is held.
 func (e *Engine) newKV(s *Session, from string, o *protocol.Open, others int, freed int64) (*kv, *protocol.Error) {
-	need := 1 + others
-	for !e.fits(need, freed) && e.evict() {
+	need, extra := 1+others, int64(0)
+	if s.matcher != nil {
+		extra = grammar.MatcherBytes
 	}
-	if !e.fits(need, freed) {
+	for !e.fits(need, freed-extra) && e.evict() {
+	}
+	if !e.fits(need, freed-extra) {
 		return nil, protocol.Errorf(protocol.CodeBusy, "%d KiB of KV memory are needed to begin with, %d of %d KiB are free: choose another node or try later",
-			int64(need)*e.pageBytes/1024, (e.cfg.KVBudget-e.kvUsed+freed)/1024, e.cfg.KVBudget/1024)
+			(int64(need)*e.pageBytes+extra)/1024, (e.cfg.KVBudget-e.kvUsed+freed)/1024, e.cfg.KVBudget/1024)
 	}
 	k := &kv{kind: kindOf(o), limit: o.Positions, key: prefixKeyOf(from, o), cache: e.cfg.Model.EmptyCache(int(o.Positions))}
+	k.extra = extra
+	e.kvUsed += extra
 	k.private = k.kind.local // rows whose tokens nobody here knows
 	if !s.last() {
 		k.kept = newKept(e.cfg.Model.Config().Hidden * s.out.Size())

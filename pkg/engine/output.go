@@ -31,7 +31,7 @@ func (o *output) setRows(s *Session, in *input) {
 	*r = protocol.IntermediateResult{
 		Session: s.id, Epoch: s.epoch, Step: in.step, Position: in.position,
 		Tokens: append(r.Tokens[:0], in.tokens...), Logits: append(r.Logits[:0], in.logits...), Sample: in.sample,
-		DType: s.out, Hidden: r.Hidden[:0], Generated: r.Generated[:0], LogitRows: r.LogitRows[:0],
+		DType: s.out, Hidden: r.Hidden[:0], Generated: r.Generated[:0], LogitRows: r.LogitRows[:0], Logprobs: r.Logprobs[:0],
 		Hops: append(r.Hops[:0], in.hops...),
 	}
 	o.frame = r

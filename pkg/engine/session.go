@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardnode/shardnode/pkg/grammar"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -24,6 +25,7 @@ type Session struct {
 	out      protocol.DType // of hidden states that go
 	rounds   []uint32       // layer boundaries, those within layers among them, at which they are rounded
 	sampling protocol.Sampling
+	matcher  *grammar.Matcher // owned by the step loop; nil: no grammar
 	deliver  func(protocol.Frame) error
 	slots    chan struct{} // one token per input waiting; capacity Config.Queue
 	ready    chan *output  // finished outputs, in order; never full
@@ -48,14 +50,15 @@ type Session struct {
 	final     *protocol.Error // delivered last; nil: none
 }
 
-func newSession(e *Engine, o *protocol.Open, hop protocol.Hop, deliver func(protocol.Frame) error) *Session {
+func newSession(e *Engine, o *protocol.Open, hop protocol.Hop, matcher *grammar.Matcher, deliver func(protocol.Frame) error) *Session {
 	s := &Session{
 		engine: e, id: o.Session, epoch: o.Epoch, numerics: o.Numerics, out: o.WireAt(hop.Layers.To), rounds: slices.Clone(o.Rounds),
 		shape:    shapeOf(o, e.cfg.Model.Config().Hidden, e.cfg.Model.Config().Vocab, e.cfg.MaxRows),
-		sampling: o.Request.Sampling, deliver: deliver,
+		sampling: o.Request.Sampling, matcher: matcher, deliver: deliver,
 		slots: make(chan struct{}, e.cfg.Queue), ready: make(chan *output, outputSlots), done: make(chan struct{}),
 		queue: make([]*input, 0, e.cfg.Queue), free: make([]*output, 0, outputSlots), active: e.cfg.Now(),
 	}
+	s.sampling.Bias, s.sampling.Grammar = slices.Clone(s.sampling.Bias), nil // the frame's memory is used again
 	for range outputSlots {
 		s.free = append(s.free, new(output))
 	}

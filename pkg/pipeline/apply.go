@@ -186,6 +186,8 @@ func (s *PipelineState) expected(r *protocol.IntermediateResult) error {
 		return protocol.Errorf(protocol.CodeBadFrame, "answered with %d hop timings for %d hops", len(r.Hops), len(s.route))
 	case s.draws(end) && len(r.Generated) != 1:
 		return protocol.Errorf(protocol.CodeBadFrame, "answered with %d tokens, expected one", len(r.Generated))
+	case s.draws(end) && (len(r.Logprobs) > 0) != (s.req.Sampling.Logprobs > 0):
+		return protocol.Errorf(protocol.CodeBadFrame, "answered with %d log probabilities, %d were asked for", len(r.Logprobs), s.req.Sampling.Logprobs)
 	}
 	return nil
 }
@@ -221,7 +223,7 @@ func (s *PipelineState) applyToken(now time.Time, r *protocol.IntermediateResult
 		return s.finish(FinishStop, effects)
 	}
 	s.tokens = append(s.tokens, token)
-	effects = append(effects, EffectEmit{Token: token})
+	effects = append(effects, EffectEmit{Token: token, Logprobs: r.Logprobs})
 	switch generated := s.Generated(); {
 	case s.cfg.Stop != nil && s.cfg.Stop(generated):
 		return s.finish(FinishStop, effects)

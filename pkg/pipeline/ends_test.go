@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -91,7 +92,7 @@ func TestEnds(t *testing.T) {
 	o := e.Open(&protocol.Open{Numerics: "n1" + protocol.LocalEnds, Positions: 9, Request: protocol.InferenceRequest{
 		RequestID: "r", MaxTokens: 5, Sampling: protocol.Sampling{Temperature: 1, Seed: 7},
 	}})
-	if o.Request.RequestID != "r" || o.Request.MaxTokens != 0 || o.Request.Sampling != (protocol.Sampling{}) || o.Positions != 9 || !o.LocalEnds() {
+	if o.Request.RequestID != "r" || o.Request.MaxTokens != 0 || !reflect.ValueOf(o.Request.Sampling).IsZero() || o.Positions != 9 || !o.LocalEnds() {
 		t.Errorf("hops are told %+v", o)
 	}
 

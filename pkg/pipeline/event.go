@@ -132,7 +132,10 @@ type LostHop struct {
 }
 
 // EffectEmit hands a generated token to the user.
-type EffectEmit struct{ Token protocol.TokenID }
+type EffectEmit struct {
+	Token    protocol.TokenID
+	Logprobs []protocol.Logprob // if asked for: [protocol.IntermediateResult].Logprobs
+}
 
 // EffectLogits hands logits to the user: rows of [vocab] float32, little-endian, for the positions.
 type EffectLogits struct {

@@ -34,8 +34,13 @@ type Dialer interface {
 
 // Observer sees a generation as it goes. Nil functions are skipped. All are called from one goroutine, the driver's.
 type Observer struct {
-	Opened func(report *Report)               // every hop has reserved the session
-	Token  func(protocol.TokenID)             // as it comes
+	Opened func(report *Report)   // every hop has reserved the session
+	Token  func(protocol.TokenID) // as it comes
+
+	// Logprobs comes before the token it is of, if the request asks: the token's own, then those of the likeliest others. They are
+	// valid until it returns.
+	Logprobs func([]protocol.Logprob)
+
 	Logits func(positions []int, rows []byte) // [len(positions)][vocab] float32, little-endian
 	Step   func(hops []protocol.HopTiming)    // a step has passed all hops
 	Notice func(Notice)                       // what happens to the route
@@ -180,6 +185,9 @@ func (g *generation) do(ctx context.Context, effect Effect) {
 	case EffectPlace:
 		g.place(ctx, e)
 	case EffectEmit:
+		if g.obs.Logprobs != nil && len(e.Logprobs) > 0 {
+			g.obs.Logprobs(e.Logprobs)
+		}
 		if g.obs.Token != nil {
 			g.obs.Token(e.Token)
 		}

@@ -29,7 +29,7 @@ func (s *PipelineState) judge(e EventFailed) (hop int, r remedy) {
 		return s.accuse(e.Hop, told.Lost)
 	}
 	switch told.Code {
-	case protocol.CodeForbidden:
+	case protocol.CodeForbidden, protocol.CodeBadRequest:
 		return e.Hop, remedyGiveUp
 	case protocol.CodeStaleEpoch:
 		if e.Told {
@@ -87,7 +87,7 @@ func refusal(err error) bool {
 		return false
 	}
 	switch told.Code {
-	case protocol.CodeBusy, protocol.CodeTooLong, protocol.CodeWrongModel, protocol.CodeWrongLayers, protocol.CodeWrongNumerics, protocol.CodeBadFrame:
+	case protocol.CodeBusy, protocol.CodeTooLong, protocol.CodeWrongModel, protocol.CodeWrongLayers, protocol.CodeWrongNumerics, protocol.CodeBadFrame, protocol.CodeUnsupported:
 		return true
 	}
 	return false

@@ -173,6 +173,7 @@ func New(cfg Config, req protocol.InferenceRequest) (*PipelineState, error) {
 	if cfg.RecoverTimeout <= 0 {
 		cfg.RecoverTimeout = defaultRecoverTimeout
 	}
+	req.Sampling.Prompt = uint32(len(req.Tokens))
 	s := &PipelineState{cfg: cfg, req: req, phase: PhaseOpening}
 	s.tokens = append(make([]protocol.TokenID, 0, s.Positions()+1), req.Tokens...)
 	if cfg.Wire == protocol.F16 {
@@ -209,6 +210,9 @@ func (s *PipelineState) Positions() int {
 func (s *PipelineState) OpenFrame(i int) *protocol.Open {
 	req := s.req
 	req.Prompt, req.Tokens = "", nil
+	if i < len(s.route)-1 { // who draws no tokens need not know
+		req.Sampling.Bias, req.Sampling.Language, req.Sampling.Grammar = nil, 0, nil
+	}
 	o := &protocol.Open{
 		Session: s.cfg.Session, Epoch: s.epoch, Model: s.cfg.Model, Numerics: s.cfg.Numerics, Wire: s.cfg.Wire,
 		Path: s.cfg.Path, Route: s.route, Index: uint32(i), Positions: uint32(s.Positions()), Request: req, Rounds: s.rounds,

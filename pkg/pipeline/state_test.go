@@ -229,7 +229,7 @@ func (e *stateEnv) failure(t *testing.T, d *datadriven.TestData, hop int) error 
 	if lost != "" {
 		name = "unreachable"
 	}
-	for code := protocol.CodeInternal; code <= protocol.CodeForbidden; code++ {
+	for code := protocol.CodeInternal; code <= protocol.CodeBadRequest; code++ {
 		if code.String() == name {
 			err := protocol.Errorf(code, "a reason")
 			err.Peer, err.Lost = fmt.Sprintf("peer%d", hop), lost

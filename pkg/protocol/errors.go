@@ -22,6 +22,8 @@ const (
 	CodeUnreachable     Code = 11 // the node cannot reach the next hop; relay or choose another
 	CodeDraining        Code = 12 // the node is leaving; try another
 	CodeForbidden       Code = 13 // not admitted to the swarm
+	CodeUnsupported     Code = 14 // the node's version cannot do what is asked; try another
+	CodeBadRequest      Code = 15 // no node could do what is asked; tell the user
 )
 
 var codeNames = map[Code]string{
@@ -29,6 +31,7 @@ var codeNames = map[Code]string{
 	CodeWrongNumerics: "wrong-numerics", CodeSessionNotFound: "session-not-found", CodeStaleEpoch: "stale-epoch",
 	CodeOutOfOrder: "out-of-order", CodeTooLong: "too-long", CodeBadFrame: "bad-frame",
 	CodeUnreachable: "unreachable", CodeDraining: "draining", CodeForbidden: "forbidden",
+	CodeUnsupported: "unsupported", CodeBadRequest: "bad-request",
 }
 
 // String returns the code's name in logs and JSON.

@@ -13,7 +13,7 @@ import (
 func TestCodes(t *testing.T) {
 	t.Parallel()
 	seen := map[string]protocol.Code{}
-	for code := protocol.CodeInternal; code <= protocol.CodeForbidden; code++ {
+	for code := protocol.CodeInternal; code <= protocol.CodeBadRequest; code++ {
 		name := code.String()
 		if other, ok := seen[name]; ok || name == fmt.Sprintf("code(%d)", uint8(code)) {
 			t.Errorf("code %d has name %q, code %d as well", code, name, other)
@@ -28,7 +28,7 @@ func TestCodes(t *testing.T) {
 			t.Errorf("code %s: %v", code, wire)
 		}
 	}
-	if past := (protocol.CodeForbidden + 1).String(); past != "code(14)" {
+	if past := (protocol.CodeBadRequest + 1).String(); past != "code(16)" {
 		t.Errorf("a code beyond the last is %q: raise this test's bound", past)
 	}
 }

@@ -102,6 +102,7 @@ func (f *IntermediateResult) fields(c *coder) {
 	c.bytes("hidden states", &f.Hidden, MaxTensor)
 	list(c, "generated tokens", &f.Generated, MaxRows, codeToken)
 	c.bytes("logit rows", &f.LogitRows, MaxTensor)
+	list(c, "log probabilities", &f.Logprobs, MaxLogprobs, func(c *coder, p *Logprob) { codePair(c, "log probability", &p.Token, &p.Value) })
 	list(c, "hops", &f.Hops, MaxRoute, codeTiming)
 	c.fixed("digest", f.Digest[:])
 }
@@ -232,8 +233,8 @@ func codeHop(c *coder, h *Hop) {
 }
 
 func codeSampling(c *coder, s *Sampling) {
-	if n := c.array("sampling", 7, 7); n != 7 && c.err == nil {
-		c.fail("sampling: want 7 fields, found %d", n)
+	if n := c.array("sampling", samplingFields, maxFields); n != samplingFields && c.err == nil {
+		c.fail("sampling: want %d fields, found %d: coordinator and node are of different versions", samplingFields, n)
 	}
 	c.float("temperature", &s.Temperature)
 	number(c, "top-k", &s.TopK, math.MaxUint32)
@@ -242,6 +243,25 @@ func codeSampling(c *coder, s *Sampling) {
 	c.float("repeat penalty", &s.RepeatPenalty)
 	number(c, "repeat window", &s.RepeatLastN, math.MaxUint32)
 	number(c, "seed", &s.Seed, math.MaxUint64)
+	c.float("presence penalty", &s.PresencePenalty)
+	c.float("frequency penalty", &s.FrequencyPenalty)
+	list(c, "bias", &s.Bias, MaxBias, func(c *coder, b *Bias) { codePair(c, "bias", &b.Token, &b.Value) })
+	number(c, "grammar language", &s.Language, math.MaxUint32)
+	c.bytes("grammar", &s.Grammar, MaxGrammar)
+	number(c, "prompt", &s.Prompt, MaxPositions)
+	number(c, "log probabilities", &s.Logprobs, MaxLogprobs)
+}
+
+// samplingFields is how many fields [Sampling] has.
+const samplingFields = 14
+
+// codePair codes a token with a value.
+func codePair(c *coder, what string, t *TokenID, v *float32) {
+	if n := c.array(what, 2, 2); n != 2 && c.err == nil {
+		c.fail("%s: want token and value, found %d fields", what, n)
+	}
+	codeToken(c, t)
+	c.float(what, v)
 }
 
 func codeTiming(c *coder, t *HopTiming) {
@@ -278,7 +298,7 @@ func fieldCount(t Type) int {
 	case TypeOpen:
 		return 17
 	case TypeIntermediateResult:
-		return 14
+		return 15
 	case TypeStatus:
 		return 21
 	}

@@ -56,7 +56,30 @@ type Sampling struct {
 	RepeatPenalty float32 // divides positive and multiplies negative logits of recent tokens; 0 or 1: off
 	RepeatLastN   uint32  // how many recent tokens the penalty looks at; 0: 64
 	Seed          uint64  // of the counter-based generator, keyed by (seed, position)
+
+	PresencePenalty  float32 // subtracted from the logit of each token that was generated; any sign; 0: off
+	FrequencyPenalty float32 // the same, once for each time
+	Bias             []Bias  // added to logits, rising by token; nil: none
+	Language         uint32  // of Grammar (package grammar); 0 if and only if there is none
+	Grammar          []byte  // what the generated tokens must be a text of; nil: anything
+	Prompt           uint32  // tokens that come before the first generated one: the latter are what penalties and grammar are about
+	Logprobs         uint32  // of how many tokens to tell the log probability with each that is drawn, itself included; 0: none
 }
+
+// Bias is added to a token's logit.
+type Bias struct {
+	Token TokenID
+	Value float32
+}
+
+// Logprob is the natural logarithm of a token's probability by the model's logits, before anything else changes them.
+type Logprob struct {
+	Token TokenID
+	Value float32 // finite: [MinLogprob] at the least
+}
+
+// MinLogprob stands for everything less likely, impossible tokens included.
+const MinLogprob = -9999
 
 // InferenceRequest is what a user asks for. On the wire it rides in [Open], without the prompt's text.
 type InferenceRequest struct {
@@ -182,6 +205,7 @@ type IntermediateResult struct {
 	Hidden    []byte      // [rows][hidden] little-endian; empty from the last shard
 	Generated []TokenID   // from the last shard: the sampled token, if asked
 	LogitRows []byte      // from the last shard: [len(Logits)][vocab] float32, little-endian. With local ends what norm and head make them of: [len(Logits)][hidden]
+	Logprobs  []Logprob   // from the last shard, if asked: of the sampled token, then of the likeliest others, likeliest first
 	Hops      []HopTiming // one per hop passed, in order
 	Digest    [16]byte    // first half of SHA-256 over the output (docs/protocol.md)
 }

@@ -25,6 +25,9 @@ const (
 	MaxPeer      = 128       // bytes of a textual peer ID
 	MaxRequestID = 64        // bytes
 	MaxMessage   = 1024      // bytes of an error's message
+	MaxGrammar   = 64 << 10  // bytes of a grammar
+	MaxBias      = 1024      // tokens of a bias
+	MaxLogprobs  = 21        // log probabilities with one token: OpenAI's 20, and its own
 	MaxName      = 256       // bytes of model names, versions and numerics IDs
 	MaxNumerics  = 16        // numerics IDs of one node
 	MaxSwarm     = 64        // bytes of a swarm's name

@@ -100,7 +100,9 @@ func samples() []sample {
 				Index: 1, Positions: 256,
 				Request: protocol.InferenceRequest{
 					RequestID: "r-1", MaxTokens: 64,
-					Sampling: protocol.Sampling{Temperature: 0.5, TopK: 40, TopP: 0.75, MinP: 0.25, RepeatPenalty: 1.5, RepeatLastN: 64, Seed: 1 << 63},
+					Sampling: protocol.Sampling{Temperature: 0.5, TopK: 40, TopP: 0.75, MinP: 0.25, RepeatPenalty: 1.5, RepeatLastN: 64, Seed: 1 << 63,
+						PresencePenalty: 0.5, FrequencyPenalty: -0.25, Bias: []protocol.Bias{{Token: 5, Value: -1}},
+						Language: 1, Grammar: []byte(`root ::= "x"`), Prompt: 9, Logprobs: 3},
 				},
 				Rounds: []uint32{16},
 				Prefix: []protocol.TokenID{7, 300, 70000},
@@ -112,7 +114,8 @@ func samples() []sample {
 			   93 a9 313244334b6f6f5742 90 92 10 20
 			01 cd0100
 			a3 722d31 40
-			97 ca3f000000 28 ca3f400000 ca3e800000 ca3fc00000 40 cf8000000000000000
+			9e ca3f000000 28 ca3f400000 ca3e800000 ca3fc00000 40 cf8000000000000000
+			   ca3f000000 cabe800000 91 92 05 cabf800000 01 c40c 726f6f74203a3a3d20227822 09 03
 			91 10 93 07 cd012c ce00011170 90 00`,
 		},
 		{
@@ -134,7 +137,7 @@ func samples() []sample {
 			91 93 a9 313244334b6f6f5741 90 92 00 20
 			00 cd0100
 			a3 722d31 40
-			97 ca00000000 00 ca00000000 ca00000000 ca00000000 00 00 90 90
+			9e ca00000000 00 ca00000000 ca00000000 ca00000000 00 00 ca00000000 ca00000000 90 00 c400 00 00 90 90
 			92 93 a9 313244334b6f6f5742 91 b3 2f6970342f31302e302e302e332f7463702f39 92 00 18
 			   93 a9 313244334b6f6f5743 90 92 18 20
 			ccc8`,
@@ -169,8 +172,8 @@ func samples() []sample {
 				Hops:   []protocol.HopTiming{{Layers: protocol.LayerRange{From: 0, To: 16}, Rows: 2, Processing: 100000, Queue: 5, Decode: 300, Encode: 7}},
 				Digest: [16]byte{0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xef},
 			},
-			`9e 0c c410 000102030405060708090a0b0c0d0e0f 01 03 cc80 92 01 cd012c 91 01 c3
-			02 c408 003c00c00000ff7b 90 c400
+			`9f 0c c410 000102030405060708090a0b0c0d0e0f 01 03 cc80 92 01 cd012c 91 01 c3
+			02 c408 003c00c00000ff7b 90 c400 90
 			91 96 92 00 10 02 ce000186a0 05 cd012c 07
 			c410 e0e1e2e3e4e5e6e7e8e9eaebecedeeef`,
 		},
@@ -179,13 +182,14 @@ func samples() []sample {
 			&protocol.IntermediateResult{
 				Session: session, Epoch: 1, Step: 3, Position: 128, Tokens: []protocol.TokenID{1, 300}, Logits: []uint32{1}, Sample: true,
 				DType: protocol.F32, Generated: []protocol.TokenID{2}, LogitRows: []byte{0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0x40},
+				Logprobs: []protocol.Logprob{{Token: 2, Value: -0.5}, {Token: 1, Value: -1}},
 				Hops: []protocol.HopTiming{
 					{Layers: protocol.LayerRange{From: 0, To: 16}, Rows: 2, Processing: 1, Queue: 2, Decode: 3, Encode: 4},
 					{Layers: protocol.LayerRange{From: 16, To: 32}, Rows: 2, Processing: 5, Queue: 6, Decode: 7, Encode: 8},
 				},
 			},
-			`9e 0c c410 000102030405060708090a0b0c0d0e0f 01 03 cc80 92 01 cd012c 91 01 c3
-			01 c400 91 02 c40c 0000803f0000000000000040
+			`9f 0c c410 000102030405060708090a0b0c0d0e0f 01 03 cc80 92 01 cd012c 91 01 c3
+			01 c400 91 02 c40c 0000803f0000000000000040 92 92 02 cabf000000 92 01 cabf800000
 			92 96 92 00 10 02 01 02 03 04 96 92 10 20 02 05 06 07 08
 			c410 00000000000000000000000000000000`,
 		},

@@ -67,8 +67,8 @@ func TestDecodeRefusesOtherEncodings(t *testing.T) {
 		"layers of one":          "98 0f " + session + " 01 03 02 a0 91 08 a0",
 		"float of 64 bits":       strings.Replace(openBody, "ca3f000000", "cb3fe0000000000000", 1),
 		"float as integer":       strings.Replace(openBody, "ca3f000000", "01", 1),
-		"sampling of six":        strings.Replace(openBody, "97 ca3f000000", "96", 1),
-		"sampling a map":         strings.Replace(openBody, "97 ca3f000000", "87 ca3f000000", 1),
+		"sampling of thirteen":   strings.Replace(openBody, "9e ca3f000000", "9d", 1),
+		"sampling a map":         strings.Replace(openBody, "9e ca3f000000", "8e ca3f000000", 1),
 		"hop of two":             strings.Replace(openBody, "90 92 10 20", "92 10 20", 1),
 		"hop timing of five":     strings.Replace(resultBody, "96 92 00 10 02", "95 92 00 10", 1),
 		"hidden states as array": strings.Replace(resultBody, "c408", "98", 1),
@@ -125,6 +125,13 @@ func TestDecodeKeepsLimits(t *testing.T) {
 		}
 		return list
 	}
+	biases := func(n int) []any {
+		list := make([]any, n)
+		for i := range list {
+			list[i] = []any{uint64(i), float32(1)}
+		}
+		return list
+	}
 	wanted := func(n int) []any {
 		list := make([]any, n)
 		for i := range list {
@@ -176,8 +183,13 @@ func TestDecodeKeepsLimits(t *testing.T) {
 		{"step", at{5}, repeat(protocol.MaxRows, uint64(7)), repeat(protocol.MaxRows+1, uint64(7)), "tokens has 1025"},
 		{"step", at{5, 0}, uint64(protocol.MaxVocab - 1), uint64(protocol.MaxVocab), "token is"},
 		{"step", at{4}, uint64(protocol.MaxPositions - 3), uint64(protocol.MaxPositions - 2), "the last position is"},
-		{"hidden-states", at{12}, timings(protocol.MaxRoute), timings(protocol.MaxRoute + 1), "hops has 257"},
-		{"token-and-logits", at{10}, repeat(protocol.MaxRows, uint64(7)), repeat(protocol.MaxRows+1, uint64(7)), "generated tokens has"},
+		{"hidden-states", at{13}, timings(protocol.MaxRoute), timings(protocol.MaxRoute + 1), "hops has 257"},
+		{"token-and-logits", at{10}, repeat(1, uint64(2)), repeat(protocol.MaxRows+1, uint64(2)), "generated tokens has"},
+		{"token-and-logits", at{12}, repeat(protocol.MaxLogprobs, []any{uint64(2), float32(-1)}), repeat(protocol.MaxLogprobs+1, []any{uint64(2), float32(-1)}), "log probabilities has 22"},
+		{"open", at{12, 9}, biases(protocol.MaxBias), biases(protocol.MaxBias + 1), "bias has 1025"},
+		{"open", at{12, 11}, make([]byte, protocol.MaxGrammar), make([]byte, protocol.MaxGrammar+1), "grammar has"},
+		{"open", at{12, 12}, uint64(protocol.MaxPositions), uint64(protocol.MaxPositions + 1), "prompt is"},
+		{"open", at{12, 13}, uint64(protocol.MaxLogprobs), uint64(protocol.MaxLogprobs + 1), "log probabilities is"},
 		{"truncate", at{4}, uint64(protocol.MaxPositions), uint64(protocol.MaxPositions + 1), "position is"},
 		{"error", at{4}, uint64(255), uint64(256), "code is"},
 		{"error", at{5}, text(protocol.MaxMessage), text(protocol.MaxMessage + 1), "message has"},

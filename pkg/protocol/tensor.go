@@ -52,7 +52,8 @@ func HiddenInto(dst []float32, b []byte, d DType) error {
 }
 
 // Digest returns the first half of the SHA-256 over a result's output: element type and number of rows (one and four bytes),
-// hidden states, generated tokens (four bytes each) and logit rows; each of the three behind its length in bytes (eight bytes). Numbers are little-endian.
+// hidden states, generated tokens (four bytes each) and logit rows, each of the three behind its length in bytes (eight bytes); then log
+// probabilities, if there are any: token and value, four bytes each. Numbers are little-endian.
 func Digest(f *IntermediateResult) [16]byte {
 	h := sha256.New()
 	var scratch [16]byte
@@ -66,6 +67,10 @@ func Digest(f *IntermediateResult) [16]byte {
 	}
 	h.Write(binary.LittleEndian.AppendUint64(scratch[:0], uint64(len(f.LogitRows))))
 	h.Write(f.LogitRows)
+	for _, p := range f.Logprobs {
+		b = binary.LittleEndian.AppendUint32(scratch[:0], uint32(p.Token))
+		h.Write(binary.LittleEndian.AppendUint32(b, math.Float32bits(p.Value)))
+	}
 	var sum [sha256.Size]byte
 	return [16]byte(h.Sum(sum[:0]))
 }

@@ -5,6 +5,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"reflect"
 )
 
 // The rules of each frame beyond its fields' own limits. They hold when encoding and when decoding.
@@ -74,6 +75,18 @@ func (f *ModelChunk) validate() error {
 	return nil
 }
 
+// zero reports whether nothing is asked for.
+func (s *Sampling) zero() bool {
+	plain := *s
+	if len(s.Bias) == 0 {
+		plain.Bias = nil
+	}
+	if len(s.Grammar) == 0 {
+		plain.Grammar = nil
+	}
+	return reflect.ValueOf(plain).IsZero()
+}
+
 func (f *Open) validate() error {
 	if f.Wire.Size() == 0 {
 		return fmt.Errorf("wire: unknown element type %d", f.Wire)
@@ -108,7 +121,7 @@ func (f *Open) validate() error {
 	if err := f.validateSources(); err != nil {
 		return err
 	}
-	if f.LocalEnds() && f.Request.Sampling != (Sampling{}) {
+	if f.LocalEnds() && !f.Request.Sampling.zero() {
 		return errors.New("sampling parameters for hops that draw no tokens")
 	}
 	if f.LocalEnds() && len(f.Prefix) > 0 {
@@ -177,6 +190,14 @@ func (s *Sampling) validate() error {
 			return errors.New("a sampling parameter is negative")
 		}
 	}
+	for i, b := range s.Bias {
+		if i > 0 && b.Token <= s.Bias[i-1].Token {
+			return errors.New("the tokens of a bias do not rise")
+		}
+	}
+	if (s.Language == 0) != (len(s.Grammar) == 0) {
+		return fmt.Errorf("a grammar of %d bytes in language %d", len(s.Grammar), s.Language)
+	}
 	return nil
 }
 
@@ -241,10 +262,12 @@ func (f *IntermediateResult) validate() error {
 	}
 	last := len(f.Hidden) == 0
 	switch {
-	case !last && (len(f.Generated) > 0 || len(f.LogitRows) > 0):
+	case !last && (len(f.Generated) > 0 || len(f.LogitRows) > 0 || len(f.Logprobs) > 0):
 		return errors.New("both hidden states and results of the last shard")
 	case last && f.Sample != (len(f.Generated) > 0):
 		return fmt.Errorf("%d generated tokens, a token asked for: %t", len(f.Generated), f.Sample)
+	case len(f.Logprobs) > 0 && (len(f.Generated) != 1 || f.Logprobs[0].Token != f.Generated[0]):
+		return errors.New("log probabilities that are not of the generated token")
 	case last && len(f.Logits) > 0 && len(f.LogitRows) == 0:
 		return fmt.Errorf("no logits of the %d wanted rows", len(f.Logits))
 	}

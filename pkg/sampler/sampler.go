@@ -26,6 +26,8 @@ type Sampler struct {
 	kept    []weight  // tokens that survived the filters by rank, in rank order; capacity vocab
 	seen    []uint32  // [vocab]; seen[t] == mark: the penalty was already applied to t in this call
 	mark    uint32
+	counts  []uint32  // [vocab] zero between calls; nil until a penalty needs it
+	raw     []float32 // [vocab] the row before anything was done to it, where log probabilities are asked for
 }
 
 // weight is a candidate with its unnormalised probability.
@@ -53,15 +55,39 @@ func (s *Sampler) grow(vocab int) {
 	s.mark = 0
 }
 
+// Draw is [Sampler.Sample] for requests that may ask for more. Of the tokens only those in allowed, a set of bits, can be drawn; nil: all.
+// The log probabilities that p asks for are appended to dst: the drawn token's, then those of the likeliest others, likeliest first.
+// They are of logits as they come: nothing that is done to them counts.
+func (s *Sampler) Draw(logits []float32, history []protocol.TokenID, position uint32, p protocol.Sampling, allowed []uint64, dst []protocol.Logprob) (protocol.TokenID, []protocol.Logprob) {
+	if p.Logprobs > 0 {
+		s.raw = append(s.raw[:0], logits...)
+	}
+	s.adjust(logits, history, p)
+	forbid(logits, allowed)
+	token := s.pick(logits, position, p)
+	if allowed != nil && !isAllowed(allowed, token) { // no logit above -Inf is left
+		token = firstAllowed(allowed)
+	}
+	if p.Logprobs > 0 {
+		dst = s.appendLogprobs(dst, token, int(p.Logprobs)-1)
+	}
+	return token, dst
+}
+
 // Sample draws the token for position from logits, the output of the row before it. history holds the tokens of
 // positions before position, oldest first; at the least the last p.RepeatLastN of them. logits is overwritten.
 //
-// The order is: repeat penalty over the recent tokens, each distinct token once; arg max if the temperature is 0;
+// The order is: bias; repeat penalty over the recent tokens, each distinct token once; frequency and presence penalty over the generated
+// ones; grammar ([Sampler.Draw]); arg max if the temperature is 0;
 // else temperature, top-k, softmax, top-p, min-p, draw. NaN counts as -Inf and ties go to the lowest ID. A row
 // without any logit above -Inf yields token 0. Parameters that [Validate] refuses give some token, never a panic.
 func (s *Sampler) Sample(logits []float32, history []protocol.TokenID, position uint32, p protocol.Sampling) protocol.TokenID {
-	s.grow(len(logits))
-	s.penalise(logits, history, p)
+	token, _ := s.Draw(logits, history, position, p, nil, nil)
+	return token
+}
+
+// pick draws from logits that are ready for it.
+func (s *Sampler) pick(logits []float32, position uint32, p protocol.Sampling) protocol.TokenID {
 	at := kernel.ArgMax(logits)
 	best := protocol.TokenID(at)
 	if len(logits) == 0 || !(p.Temperature > 0) { // also a NaN temperature
@@ -88,36 +114,6 @@ func (s *Sampler) Sample(logits []float32, history []protocol.TokenID, position 
 	}
 	s.keepMinP(minP)
 	return s.draw(u, best)
-}
-
-// penalise applies the repeat penalty in place.
-func (s *Sampler) penalise(logits []float32, history []protocol.TokenID, p protocol.Sampling) {
-	if !(p.RepeatPenalty > 0) || p.RepeatPenalty == 1 {
-		return
-	}
-	n := uint64(p.RepeatLastN)
-	if n == 0 {
-		n = DefaultRepeatLastN
-	}
-	if n < uint64(len(history)) {
-		history = history[uint64(len(history))-n:]
-	}
-	s.mark++
-	if s.mark == 0 { // wrapped: old marks would look fresh
-		clear(s.seen)
-		s.mark = 1
-	}
-	for _, t := range history {
-		if uint64(t) >= uint64(len(logits)) || s.seen[t] == s.mark {
-			continue
-		}
-		s.seen[t] = s.mark
-		if logits[t] > 0 {
-			logits[t] /= p.RepeatPenalty
-		} else {
-			logits[t] *= p.RepeatPenalty
-		}
-	}
 }
 
 // keepTopK keeps the k likeliest in rank order, then the nucleus among them.

@@ -23,5 +23,14 @@ func Validate(p protocol.Sampling) error {
 	check(p.TopP >= 0 && p.TopP <= 1, "top-p", p.TopP, "a probability from 0 to 1 (0 or 1: all tokens)")
 	check(p.MinP >= 0 && p.MinP <= 1, "min-p", p.MinP, "a probability from 0 to 1 (0: off)")
 	check(finite(p.RepeatPenalty) && p.RepeatPenalty >= 0, "repeat penalty", p.RepeatPenalty, "a positive number such as 1.1 (0 or 1: off)")
+	for _, v := range []struct {
+		name  string
+		value float32
+	}{{"presence penalty", p.PresencePenalty}, {"frequency penalty", p.FrequencyPenalty}} {
+		check(finite(v.value), v.name, v.value, "a number such as 0.5 (0: off)")
+	}
+	for _, b := range p.Bias {
+		check(finite(b.Value), fmt.Sprintf("bias of token %d:", b.Token), b.Value, "a number such as -100")
+	}
 	return errors.Join(errs...)
 }

@@ -22,7 +22,10 @@ type ChatTemplate struct {
 	template *jinja.Template
 	tools    *jinja.Template // for conversations with tools, where the file has one of its own
 	special  map[string]string
-	now      func() time.Time
+
+	source, toolSource string // of the two
+
+	now func() time.Time
 
 	// nullContent says, for each template, whether a message of nothing but tool calls must have no content for the calls to be
 	// written: see callsNeedNull.
@@ -42,6 +45,7 @@ func (t *Tokenizer) ChatTemplate() (c *ChatTemplate, ok bool, err error) {
 		if c.tools, err = jinja.Parse(t.toolTemplate); err != nil {
 			return nil, false, badTemplate("cannot be parsed", err)
 		}
+		c.toolSource = t.toolTemplate
 		c.nullContent[c.tools] = c.callsNeedNull(c.tools)
 	}
 	return c, true, nil
@@ -53,7 +57,7 @@ func NewChatTemplate(src string, t *Tokenizer) (*ChatTemplate, error) {
 	if err != nil {
 		return nil, badTemplate("cannot be parsed", err)
 	}
-	c := &ChatTemplate{template: template, special: map[string]string{"bos_token": "", "eos_token": ""}, now: time.Now}
+	c := &ChatTemplate{template: template, source: src, special: map[string]string{"bos_token": "", "eos_token": ""}, now: time.Now}
 	if id, ok := t.BOS(); ok {
 		c.special["bos_token"] = t.vocab.text[id]
 	}
@@ -75,8 +79,7 @@ func (c *ChatTemplate) Render(conv Conversation) (string, error) {
 	var raised *jinja.RaisedError
 	switch {
 	case errors.As(err, &raised):
-		return "", fmt.Errorf("the model's chat template refuses this conversation at line %d: %s (change the messages, or use --raw to send the text as it is)",
-			raised.Line, shorten(raised.Message))
+		return "", &TemplateError{Refused: true, err: fmt.Errorf("the model's chat template refuses this conversation at line %d: %s", raised.Line, shorten(raised.Message))}
 	case err != nil:
 		return "", badTemplate("failed", err)
 	}
@@ -107,14 +110,24 @@ func (c *ChatTemplate) callsNeedNull(template *jinja.Template) bool {
 	return !written(false) && written(true)
 }
 
-// badTemplate says what is wrong with a template, where, and how to do without it.
+// TemplateError says why a conversation, or any, does not become a prompt. What else can be done is for the caller to say.
+type TemplateError struct {
+	Refused bool // the template refuses this conversation; else the template itself is at fault
+	err     error
+}
+
+func (e *TemplateError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *TemplateError) Unwrap() error { return e.err }
+
+// badTemplate says what is wrong with a template, and where.
 func badTemplate(what string, err error) error {
 	var e *jinja.Error
 	if !errors.As(err, &e) {
-		return fmt.Errorf("the model's chat template %s: %w", what, err)
+		return &TemplateError{err: fmt.Errorf("the model's chat template %s: %w", what, err)}
 	}
-	return fmt.Errorf("the model's chat template %s at line %d: %s (use --chat-template FILE for another one, or --raw to send the text as it is)",
-		what, e.Line, shorten(e.Message))
+	return &TemplateError{err: fmt.Errorf("the model's chat template %s at line %d: %s", what, e.Line, shorten(e.Message))}
 }
 
 // shorten keeps what a template says from filling the screen.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -204,10 +205,14 @@ func TestChatTemplateErrors(t *testing.T) {
 					t.Fatalf("no error, renders %.100q", out)
 				}
 			}
-			for _, w := range append(c.want, "chat template", "--raw") {
+			for _, w := range append(c.want, "chat template") {
 				if !strings.Contains(err.Error(), w) {
 					t.Errorf("%q does not mention %q", err, w)
 				}
+			}
+			var bad *TemplateError
+			if !errors.As(err, &bad) || bad.Refused != strings.Contains(err.Error(), "refuses") || strings.Contains(err.Error(), "--") {
+				t.Errorf("%q is no error of a template, or names flags", err)
 			}
 			if len(err.Error()) > 500 {
 				t.Errorf("%d bytes of error: %q", len(err.Error()), err)

@@ -58,19 +58,14 @@ var harmonyNames = []string{"<|start|>", "<|channel|>", "<|message|>", "<|end|>"
 // Splitter returns a splitter for the answer to a prompt, as a chat template rendered it: the prompt may have begun the reasoning.
 func (t *Tokenizer) Splitter(prompt string) *Splitter {
 	s := &Splitter{stream: t.Stream(), names: map[protocol.TokenID]string{}}
-	found := 0
-	for _, n := range harmonyNames {
-		if id, ok := t.vocab.ids[n]; ok && t.vocab.kind(id) != kindNormal {
-			s.names[protocol.TokenID(id)] = n
-			found++
+	if t.harmony() {
+		for _, n := range harmonyNames {
+			s.names[protocol.TokenID(t.vocab.ids[n])] = n
 		}
-	}
-	if found == len(harmonyNames) {
 		s.harmony, s.header = true, true
 		s.where = &s.role
 		return s
 	}
-	clear(s.names)
 	for _, pair := range tagPairs {
 		for _, n := range pair {
 			if id, ok := t.vocab.ids[n]; ok && t.hidden(protocol.TokenID(id)) {
@@ -82,6 +77,27 @@ func (t *Tokenizer) Splitter(prompt string) *Splitter {
 		}
 	}
 	return s
+}
+
+// ShowCalls leaves the marks of tool calls in the text, for a [CallReader], where they are control tokens.
+func (s *Splitter) ShowCalls() {
+	if s.harmony {
+		return
+	}
+	t := s.stream.t
+	for _, n := range callMarks {
+		if id, ok := t.vocab.ids[n]; ok && t.hidden(protocol.TokenID(id)) {
+			s.names[protocol.TokenID(id)] = n
+		}
+	}
+}
+
+// Reasoning reports whether what comes next is reasoning, as far as is known.
+func (s *Splitter) Reasoning() bool {
+	if s.harmony {
+		return s.header || s.part.Kind != PartContent
+	}
+	return s.kind == PartReasoning
 }
 
 func (s *Splitter) begin(pair [2]string) {

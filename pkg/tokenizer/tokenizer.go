@@ -147,6 +147,14 @@ func (t *Tokenizer) Piece(id protocol.TokenID) []byte {
 	return t.vocab.piece(int32(id))
 }
 
+// Text returns the bytes that id adds to a text: [Tokenizer.Piece], but nil for control and unknown tokens.
+func (t *Tokenizer) Text(id protocol.TokenID) []byte {
+	if t.hidden(id) {
+		return nil
+	}
+	return t.Piece(id)
+}
+
 // hidden reports whether id is no part of the text it appears in.
 func (t *Tokenizer) hidden(id protocol.TokenID) bool {
 	if int64(id) >= int64(len(t.vocab.text)) {
