@@ -64,9 +64,10 @@ func (n *Node) move(ctx, asked context.Context, take protocol.LayerRange) error 
 	defer n.moving.Store(false)
 	old := n.current.Load()
 	// Who has some of its layers too must not count on this node any more and leave them. Where nobody has, it may be asked for them as long as
-	// it serves them.
-	if n.shared(old.layers) {
-		n.about.Store(true)
+	// it serves them. A node that does not choose has not looked at the others lately.
+	if !n.about.Swap(true) {
+		n.listen(asked, lookQuiet, lookMost)
+		n.about.Store(n.shared(old.layers))
 	}
 	defer n.about.Store(false)
 	n.log.Info("moving to other layers", zap.Stringer("from", old.layers), zap.Stringer("to", take))
