@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/zap"
 
+	"github.com/shardnode/shardnode/pkg/placement"
 	"github.com/shardnode/shardnode/pkg/protocol"
 )
 
@@ -66,7 +67,7 @@ func (n *Node) move(ctx, asked context.Context, take protocol.LayerRange) error 
 	// Who has some of its layers too must not count on this node any more and leave them. Where nobody has, it may be asked for them as long as
 	// it serves them. A node that does not choose has not looked at the others lately.
 	if !n.about.Swap(true) {
-		n.listen(asked, lookQuiet, lookMost)
+		n.listen(asked, placement.LookQuiet, placement.LookMost)
 		n.about.Store(n.shared(old.layers))
 	}
 	defer n.about.Store(false)
