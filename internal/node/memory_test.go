@@ -100,7 +100,7 @@ func TestMemoryPlanOfLongContext(t *testing.T) {
 		t.Errorf("a context of 131072 positions takes %d bytes a step, one of 2048 takes %d", long, short)
 	}
 	// 8 MiB hold 2048 positions of 4 KiB.
-	if a, b := step(2048+layers.PageRows, 8<<20), step(1<<20, 8<<20); a != b {
+	if a, b := step(4096, 8<<20), step(1<<20, 8<<20); a != b {
 		t.Errorf("%d and %d bytes a step with room for as many positions", a, b)
 	}
 }

@@ -127,7 +127,7 @@ func TestChat(t *testing.T) {
 	b.says("#progress", "Answer complete: 120 tokens.")
 
 	// Where the time went.
-	b.until("the waterfall is drawn", "document.querySelectorAll('.waterfall .hop').length === 3")
+	b.until("the waterfall is drawn", "document.querySelectorAll('.waterfall .hop small').length === 3")
 	b.says("#request-sum", "tiny · ")
 	b.show("request")
 	b.run(chromedp.Focus("#token", chromedp.ByQuery))
