@@ -3,6 +3,7 @@
 package grammar
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -316,7 +317,7 @@ func FuzzCompile(f *testing.F) {
 		for range 50 {
 			allowed, err := m.Allowed(ids)
 			if err != nil {
-				if err == errTooMuch || err == errNoToken {
+				if errors.Is(err, errTooMuch) || errors.Is(err, errNoToken) {
 					return
 				}
 				t.Fatal(err)
