@@ -187,7 +187,7 @@ func TestNobodyTakesOver(t *testing.T) {
 		steps := 0
 		return client.Generate(t.Context(), target, m, req, Observer{
 			Step: func([]protocol.HopTiming) {
-				if steps++; steps == 3 {
+				if steps++; steps == 4 { // one of rows that are known, one of the prompt's last, two of tokens
 					swarm.stops["b"]()
 				}
 			},

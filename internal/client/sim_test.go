@@ -39,7 +39,8 @@ func TestFourNodesAcrossAWideNetwork(t *testing.T) {
 		for _, layers := range []string{"0-7", "8-15", "16-23", "24-31"} {
 			cfg := node.Config{
 				File: demoFile(), Manifest: demoManifest(), ModelName: "demo", NoMDNS: true, Version: "test",
-				StepCost: func(int) time.Duration { return step },
+				StepCost:    func(int) time.Duration { return step },
+				PrefixCache: -1, // each generation takes all steps
 				Sleep: func(ctx context.Context, d time.Duration) {
 					select {
 					case <-ctx.Done():
