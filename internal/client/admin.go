@@ -32,7 +32,7 @@ func (c *Client) Move(ctx context.Context, id string, addrs []string, move *prot
 	}
 	ticker := time.NewTicker(movePoll)
 	defer ticker.Stop()
-	for moved := false; ; {
+	for {
 		st, _, err := c.host.Status(ctx, pi)
 		switch {
 		case err != nil && ctx.Err() == nil: // it may be busy: ask again, as long as it lives
@@ -41,12 +41,11 @@ func (c *Client) Move(ctx context.Context, id string, addrs []string, move *prot
 			}
 		case err != nil:
 			return fmt.Errorf("node %s has not moved to layers %s: %w", id, move.Take, err)
-		case st.Layers == move.Take && !st.Loading && !st.Draining:
-			return nil
-		case st.Draining || st.Loading:
-			moved = true
-		case moved && st.Layers == move.Have:
+		case st.Moving:
+		case st.Layers != move.Take:
 			return fmt.Errorf("node %s could not load layers %s and serves %s again: its log says why", id, move.Take, st.Layers)
+		case !st.Draining:
+			return nil
 		}
 		select {
 		case <-ticker.C:

@@ -18,7 +18,7 @@ func (n *Node) Status() *protocol.Status {
 		Peer: n.host.ID().String(), Version: n.cfg.Version, Swarm: n.host.Swarm(),
 		Model: n.modelID, ModelName: n.cfg.ModelName, NLayers: uint32(n.modelConfig.NLayers),
 		Numerics: n.numerics(), Context: uint32(n.modelConfig.Context), MaxSess: uint32(n.cfg.MaxSessions), KVMax: uint64(n.cfg.KVBudget),
-		Decode: n.cfg.Profile.Decode, Prefill: n.cfg.Profile.Prefill,
+		Decode: n.cfg.Profile.Decode, Prefill: n.cfg.Profile.Prefill, Moving: n.moving.Load(),
 	}
 	if s := n.current.Load(); s != nil {
 		stats := s.engine.Stats()

@@ -38,6 +38,7 @@ func (f *Status) fields(c *coder) {
 	number(c, "decode speed", &f.Decode, MaxSpeed)
 	number(c, "prefill speed", &f.Prefill, MaxSpeed)
 	number(c, "memory", &f.Memory, MaxSpeed)
+	c.bool("moving", &f.Moving)
 }
 
 func (f *ModelRequest) fields(c *coder) {
@@ -300,7 +301,7 @@ func fieldCount(t Type) int {
 	case TypeIntermediateResult:
 		return 15
 	case TypeStatus:
-		return 21
+		return 22
 	}
 	return 0
 }

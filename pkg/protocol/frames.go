@@ -276,6 +276,7 @@ type Status struct {
 	Decode    uint64 // bytes a second of weights and KV cache that a step of one row gets through, as it measured itself; 0: not known
 	Prefill   uint64 // FLOP a second in steps of many rows, as it measured itself; 0: not known
 	Memory    uint64 // bytes that it has for weights and KV caches; 0: not known
+	Moving    bool   // it has taken on other layers and does not serve them yet
 }
 
 // ModelRequest asks for a part of the manifest.

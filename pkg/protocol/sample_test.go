@@ -69,15 +69,15 @@ func samples() []sample {
 				Peer: "12D3KooWA", Version: "v0.1.0", Swarm: "lab", Model: model, ModelName: "demo", NLayers: 32,
 				Layers: protocol.LayerRange{From: 8, To: 16}, Numerics: []string{"n1/kv-f16/wire-f32", "n1/kv-f16/wire-f16"},
 				Context: 2048, Sessions: 1, MaxSess: 16, KVUsed: 1 << 20, KVMax: 1 << 32, StepNanos: 200000, Draining: true,
-				Addrs: []string{"/ip4/10.0.0.2/udp/4001/quic-v1"}, Loading: true, Decode: 12e9, Prefill: 3e11, Memory: 1 << 33,
+				Addrs: []string{"/ip4/10.0.0.2/udp/4001/quic-v1"}, Loading: true, Decode: 12e9, Prefill: 3e11, Memory: 1 << 33, Moving: true,
 			},
-			`dc0015 04 a9 313244334b6f6f5741 a6 76302e312e30 a3 6c6162
+			`dc0016 04 a9 313244334b6f6f5741 a6 76302e312e30 a3 6c6162
 			c420 202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f
 			a4 64656d6f 20 92 08 10
 			92 b2 6e312f6b762d6631362f776972652d663332 b2 6e312f6b762d6631362f776972652d663136
 			cd0800 01 10 ce00100000 cf0000000100000000 ce00030d40 c3
 			91 be 2f6970342f31302e302e302e322f7564702f343030312f717569632d7631
-			c3 cf00000002cb417800 cf00000045d964b800 cf0000000200000000`,
+			c3 cf00000002cb417800 cf00000045d964b800 cf0000000200000000 c3`,
 		},
 		{
 			"model-request",
