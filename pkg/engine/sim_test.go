@@ -114,7 +114,7 @@ type simSchedule struct {
 
 func newSimSchedule(seed uint64) *simSchedule {
 	r := rand.New(rand.NewPCG(seed, 0x51a7))
-	w := &simWorld{rng: r, cuts: map[[2]string]bool{}, layers: 1 + r.IntN(9)}
+	w := &simWorld{rng: r, cuts: map[[2]string]bool{}, deaf: map[string]time.Duration{}, layers: 1 + r.IntN(9)}
 	w.latency = []time.Duration{200 * time.Microsecond, 2 * time.Millisecond, 25 * time.Millisecond}[r.IntN(3)]
 	if r.IntN(3) == 0 {
 		w.chaos = simChaos{lose: 0.003, twice: 0.05, old: 0.2, forged: 0.3}

@@ -166,9 +166,11 @@ func (c *simCoordinator) notice(n pipeline.Notice) {
 	}
 }
 
-// checkReleased sees to it that nodes which left the route are not held by it for the rest of the generation.
+// checkReleased sees to it that nodes which left the route are not held by it for the rest of the generation. A node that could not hear
+// lately gets a second to.
 func (c *simCoordinator) checkReleased(epoch protocol.Epoch) func() {
-	return func() {
+	var check func()
+	check = func() {
 		if c.dead || c.state.Ended() || c.state.Epoch() != epoch {
 			return
 		}
@@ -176,11 +178,17 @@ func (c *simCoordinator) checkReleased(epoch protocol.Epoch) func() {
 			if slices.ContainsFunc(c.state.Route(), func(h protocol.Hop) bool { return h.Peer == n.peer }) || !c.w.answers(c, n.peer) {
 				continue
 			}
-			if n.life.sessions[c.cfg.Session] != nil {
+			switch {
+			case n.life.sessions[c.cfg.Session] == nil:
+			case c.w.now < c.w.deaf[n.peer]+time.Second:
+				c.w.after(time.Second, check)
+				return
+			default:
 				c.wrong("%s has left the route and still holds the session", n.peer)
 			}
 		}
 	}
+	return check
 }
 
 func (l *simStint) close() {

@@ -42,7 +42,7 @@ func (n *simNode) freeze(d time.Duration) {
 		if !l.ended {
 			n.w.logf("%s thaws", n.peer)
 		}
-		l.sleeping = false
+		l.sleeping, n.w.deaf[n.peer] = false, n.w.now
 	})
 }
 
@@ -54,7 +54,10 @@ func (w *simWorld) partition(a, b simHost, d time.Duration) {
 	}
 	w.logf("nothing passes between %s and %s for %s", pair[0], pair[1], d)
 	w.cuts[pair] = true
-	w.after(d, func() { delete(w.cuts, pair) })
+	w.after(d, func() {
+		delete(w.cuts, pair)
+		w.deaf[pair[0]], w.deaf[pair[1]] = w.now, w.now
+	})
 	for _, ends := range [][2]simHost{{a, b}, {b, a}} {
 		w.suspect(ends[0], 700*time.Millisecond, 1500*time.Millisecond, func(by simHost) bool { return by == ends[1] && w.cuts[pair] })
 	}

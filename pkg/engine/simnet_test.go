@@ -23,7 +23,8 @@ type simWorld struct {
 
 	layers  int
 	nodes   []*simNode
-	cuts    map[[2]string]bool // pairs of peers between which nothing passes
+	cuts    map[[2]string]bool       // pairs of peers between which nothing passes
+	deaf    map[string]time.Duration // when a peer last came back from a freeze or a cut
 	streams []*simStream
 	latency time.Duration
 	chaos   simChaos
