@@ -135,11 +135,9 @@ func TestChat(t *testing.T) {
 	b.press("ArrowRight")
 	b.until("another token is chosen", "document.querySelector('.tokens h3 span').innerText !== "+quote(before))
 
-	b.eval("location.reload()")
+	b.run(chromedp.Reload())
+	b.until("both turns are there again", "document.querySelectorAll('.turn').length === 2")
 	b.settle(3)
-	if got, _ := b.eval("document.querySelectorAll('.turn').length").(float64); got != 2 {
-		t.Errorf("%v turns after a reload, want 2", got)
-	}
 	b.show("chat")
 	b.click("#reset")
 	b.until("an empty conversation", "document.querySelectorAll('.turn').length === 0 && document.querySelector('#welcome').offsetHeight > 0")
