@@ -44,8 +44,8 @@ vet-cross: ## vet for every platform we build for
 
 exact: ## arithmetic is the same at another GOAMD64 level, and on every path that this processor has
 	GOAMD64=v3 $(GO) test ./internal/kernel ./pkg/sampler ./pkg/layers
-	@for p in generic avx2 avx512; do \
-		case "$$p" in avx2) grep -qw avx2 /proc/cpuinfo || continue ;; avx512) grep -qw avx512_vnni /proc/cpuinfo || continue ;; esac; \
+	@for p in generic avx2 avx512 amx; do \
+		case "$$p" in avx2) grep -qw avx2 /proc/cpuinfo || continue ;; avx512) grep -qw avx512_vnni /proc/cpuinfo || continue ;; amx) grep -qw amx_int8 /proc/cpuinfo || continue ;; esac; \
 		echo "SHARDNODE_CPU=$$p"; SHARDNODE_CPU=$$p $(GO) test -count=1 ./internal/kernel ./pkg/sampler ./pkg/layers ./pkg/engine || exit 1; done
 
 generated: ## the committed assembly is what its generator writes

@@ -133,7 +133,7 @@ func callsOf(tb testing.TB, which path) *calls {
 	const (
 		hidden, ffn, vocab = 8192, 28672, 1 << 18
 		context            = 1 << 17
-		rows, n            = 80, 15 // of weights: pieces of two panels and one; of activations: tiles of all heights
+		rows, n            = 80, 31 // of weights: pieces of two panels and one; of activations: tiles of all heights
 		turns              = 20
 	)
 	rng := rand.New(rand.NewPCG(12, 12))

@@ -5,7 +5,7 @@ package kernel
 import "math/bits"
 
 // tileRows is the most activation rows that a routine multiplies a panel with.
-const tileRows = 8
+const tileRows = 16
 
 // floatRows is the number of activation rows of a tile with float weights; a single row has a routine of its own.
 const floatRows = 4

@@ -28,7 +28,11 @@ func TestPanelsEqualPortable(t *testing.T) {
 				rng := rand.New(rand.NewPCG(12, uint64(typ)))
 				for rows := 1; rows <= 70; rows++ {
 					cols := widths[rows%len(widths)]
-					for _, n := range []int{1, 2 + rows%8} {
+					counts := []int{1, 2 + rows%8}
+					if rows%9 < 2 { // the highest tile, of wild and of random weights
+						counts = append(counts, tileRows+rows%3)
+					}
+					for _, n := range counts {
 						m := wildMatrix(t, rng, typ, rows, cols)
 						if rows%2 == 0 {
 							m = randomMatrix(t, rng, typ, rows, cols)
@@ -107,24 +111,26 @@ func TestEveryPair(t *testing.T) {
 
 func TestChoosePath(t *testing.T) {
 	t.Parallel()
-	all := []path{generic, avx2, avx512}
+	all := []path{generic, avx2, avx512, amx}
 	for _, c := range []struct {
 		want  string
 		paths []path
 		get   path
 	}{
-		{"", all, avx512},
+		{"", all, amx},
+		{"", all[:3], avx512},
 		{"", all[:2], avx2},
 		{"", all[:1], generic},
 		{"generic", all, generic},
 		{"avx2", all, avx2},
 		{"avx512", all, avx512},
+		{"amx", all, amx},
 	} {
 		if got, err := choose(c.want, c.paths); got != c.get || err != nil {
 			t.Errorf("choose(%q) of %v = %s, %v, want %s", c.want, c.paths, got, err, c.get)
 		}
 	}
-	for _, want := range []string{"avx512", "sse", "AVX2"} {
+	for _, want := range []string{"avx512", "amx", "sse", "AVX2"} {
 		if _, err := choose(want, all[:2]); err == nil || !strings.Contains(err.Error(), "SHARDNODE_CPU="+want) || !strings.Contains(err.Error(), "[generic avx2]") {
 			t.Errorf("choose(%q) of %v: error %v", want, all[:2], err)
 		}

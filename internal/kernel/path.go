@@ -15,12 +15,13 @@ const (
 	generic path = "generic" // portable Go: the specification
 	avx2    path = "avx2"    // with FMA and F16C
 	avx512  path = "avx512"  // with VNNI
+	amx     path = "amx"     // avx512, and AMX for products of 16 activation rows
 )
 
 // active is the path of new pools, chosen when the program starts; generic where errPath says that the environment asks for what there is not.
 var active, errPath = choose(os.Getenv("SHARDNODE_CPU"), supported())
 
-// Path names the implementation in use: "generic", "avx2" or "avx512". It is the best that the processor has, or what the environment
+// Path names the implementation in use: "generic", "avx2", "avx512" or "amx". It is the best that the processor has, or what the environment
 // variable SHARDNODE_CPU asks for.
 func Path() string { return string(active) }
 

@@ -5,6 +5,9 @@
 package kernel
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/klauspost/cpuid/v2"
 	"golang.org/x/sys/cpu"
 
@@ -23,6 +26,9 @@ func supported() []path {
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasFMA && x.HasF16C {
 		paths = append(paths, avx512)
+		if x.HasAMXTile && x.HasAMXInt8 && mayUseTiles() {
+			paths = append(paths, amx)
+		}
 	}
 	return paths
 }
@@ -47,6 +53,8 @@ func tilesOf(p path, t quant.Type) *tiles {
 		return tilesAVX2[t]
 	case avx512:
 		return tilesAVX512[t]
+	case amx:
+		return tilesAMX[t]
 	default:
 		return nil
 	}
@@ -57,7 +65,7 @@ func opsOf(p path) *ops {
 	switch p {
 	case avx2:
 		return &opsAVX2
-	case avx512:
+	case avx512, amx:
 		return &opsAVX512
 	default:
 		return nil
@@ -69,7 +77,7 @@ func readOf(p path) readFunc {
 	switch p {
 	case avx2:
 		return readAVX2
-	case avx512:
+	case avx512, amx:
 		return readAVX512
 	default:
 		return nil
@@ -144,3 +152,25 @@ var tilesAVX512 = map[quant.Type]*tiles{
 	quant.F16:    {floatOne: tileAVX512F16x1, floatFour: tileAVX512F16x4},
 	quant.BF16:   {floatOne: tileAVX512BF16x1, floatFour: tileAVX512BF16x4},
 }
+
+// tilesAMX has a larger tile than tilesAVX512 for quantised weights; what it leaves of the rows is for those of eight and fewer.
+var tilesAMX = func() map[quant.Type]*tiles {
+	all := maps.Clone(tilesAVX512)
+	for t, more := range map[quant.Type][]tileFunc{
+		quant.Q8_0:   {tileAVX512Q8_0x8, tileAMXQ8_0x16},
+		quant.Q4_0:   {tileAVX512Q4_0x8, tileAMXQ4_0x16},
+		quant.Q4_1:   {tileAMXQ4_1x16},
+		quant.Q5_0:   {tileAMXQ5_0x16},
+		quant.Q5_1:   {tileAMXQ5_1x16},
+		quant.Q4_K:   {tileAMXQ4_Kx16},
+		quant.Q5_K:   {tileAMXQ5_Kx16},
+		quant.Q6_K:   {tileAMXQ6_Kx16},
+		quant.Q3_K:   {tileAMXQ3_Kx16},
+		quant.IQ4_NL: {tileAMXIQ4_NLx16},
+		quant.IQ4_XS: {tileAMXIQ4_XSx16},
+		quant.MXFP4:  {tileAMXMXFP4x16},
+	} {
+		all[t] = &tiles{quant: append(slices.Clone(tilesAVX512[t].quant), more...)}
+	}
+	return all
+}()

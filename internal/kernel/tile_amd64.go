@@ -39,6 +39,16 @@ func tileAVX512Q8_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //go:noescape
 func tileAVX512Q8_0x4Pair(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAVX512Q8_0x8 multiplies a panel of Q8_0 with 8 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q8_0x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAMXQ8_0x16 multiplies a panel of Q8_0 with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ8_0x16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX2Q4_0x1 multiplies a panel of Q4_0 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
@@ -73,6 +83,16 @@ func tileAVX512Q4_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //
 //go:noescape
 func tileAVX512Q4_0x4Pair(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAVX512Q4_0x8 multiplies a panel of Q4_0 with 8 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAVX512Q4_0x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAMXQ4_0x16 multiplies a panel of Q4_0 with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ4_0x16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q4_1x1 multiplies a panel of Q4_1 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
@@ -109,6 +129,11 @@ func tileAVX512Q4_1x4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //go:noescape
 func tileAVX512Q4_1x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAMXQ4_1x16 multiplies a panel of Q4_1 with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ4_1x16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX2Q5_0x1 multiplies a panel of Q5_0 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
@@ -143,6 +168,11 @@ func tileAVX512Q5_0x4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //
 //go:noescape
 func tileAVX512Q5_0x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAMXQ5_0x16 multiplies a panel of Q5_0 with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ5_0x16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_1x1 multiplies a panel of Q5_1 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
@@ -179,6 +209,11 @@ func tileAVX512Q5_1x4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //go:noescape
 func tileAVX512Q5_1x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAMXQ5_1x16 multiplies a panel of Q5_1 with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ5_1x16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX2Q4_Kx1 multiplies a panel of Q4_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
@@ -213,6 +248,11 @@ func tileAVX512Q4_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //
 //go:noescape
 func tileAVX512Q4_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAMXQ4_Kx16 multiplies a panel of Q4_K with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ4_Kx16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q5_Kx1 multiplies a panel of Q5_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
@@ -249,6 +289,11 @@ func tileAVX512Q5_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //go:noescape
 func tileAVX512Q5_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAMXQ5_Kx16 multiplies a panel of Q5_K with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ5_Kx16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX2Q6_Kx1 multiplies a panel of Q6_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
@@ -283,6 +328,11 @@ func tileAVX512Q6_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //
 //go:noescape
 func tileAVX512Q6_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAMXQ6_Kx16 multiplies a panel of Q6_K with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ6_Kx16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2Q2_Kx1 multiplies a panel of Q2_K with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
@@ -349,6 +399,11 @@ func tileAVX512Q3_Kx4(dst *float32, stride int, w *byte, next int, q *int8, d *f
 //go:noescape
 func tileAVX512Q3_Kx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAMXQ3_Kx16 multiplies a panel of Q3_K with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXQ3_Kx16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX2IQ4_NLx1 multiplies a panel of IQ4_NL with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
@@ -383,6 +438,11 @@ func tileAVX512IQ4_NLx4(dst *float32, stride int, w *byte, next int, q *int8, d 
 //
 //go:noescape
 func tileAVX512IQ4_NLx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAMXIQ4_NLx16 multiplies a panel of IQ4_NL with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXIQ4_NLx16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2IQ4_XSx1 multiplies a panel of IQ4_XS with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
@@ -419,6 +479,11 @@ func tileAVX512IQ4_XSx4(dst *float32, stride int, w *byte, next int, q *int8, d 
 //go:noescape
 func tileAVX512IQ4_XSx8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
+// tileAMXIQ4_XSx16 multiplies a panel of IQ4_XS with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXIQ4_XSx16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
 // tileAVX2MXFP4x1 multiplies a panel of MXFP4 with 1 activation rows into rows stride bytes apart: quantRow is the reference.
 //
 //go:noescape
@@ -453,6 +518,11 @@ func tileAVX512MXFP4x4(dst *float32, stride int, w *byte, next int, q *int8, d *
 //
 //go:noescape
 func tileAVX512MXFP4x8(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
+
+// tileAMXMXFP4x16 multiplies a panel of MXFP4 with 16 activation rows into rows stride bytes apart: quantRow is the reference.
+//
+//go:noescape
+func tileAMXMXFP4x16(dst *float32, stride int, w *byte, next int, q *int8, d *float32, s *float32, sum *int32, steps int)
 
 // tileAVX2F32x1 multiplies a panel of F32 with 1 activation rows that lie stride bytes apart: floatRow is the reference.
 //

@@ -104,6 +104,14 @@ func (f format) block() int {
 	return f.high() + 256
 }
 
+// at is where block b of a turn lies, or of the turns from this one on where a turn is a block.
+func (f format) at(b int) int {
+	if f.super {
+		return f.head() + b*f.block()
+	}
+	return f.head() + b*f.step()
+}
+
 // step is the size of a turn.
 func (f format) step() int { return f.head() + f.blocks()*f.block() }
 

@@ -43,11 +43,12 @@ func tiles() {
 		for _, rows := range []int{1, 2, 4} {
 			tile512(f, rows, 1)
 		}
-		switch {
-		case f.plain():
+		if f.plain() {
 			tile512(f, 4, 2)
-		case !f.lows: // which would need more registers than there are
+		}
+		if !f.lows { // which would need more registers than there are
 			tile512(f, 8, 1)
+			tileAMX(f)
 		}
 	}
 	for _, f := range floatFormats {

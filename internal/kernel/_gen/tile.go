@@ -35,10 +35,10 @@ func begin(path string, f format, rows, panels int) *tile {
 	return &tile{format: f, rows: rows, dst: arg("dst"), stride: arg("stride"), w: arg("w"), next: arg("next"), q: arg("q"), d: arg("d"), s: arg("s"), sum_: arg("sum"), left: arg("steps")}
 }
 
-// advance moves the pointers to the next turn.
-func (t *tile) advance() {
-	n := t.blocks() * t.rows
-	ADDQ(U32(t.step()), t.w)
+// advance moves the pointers on by some turns.
+func (t *tile) advance(turns int) {
+	n := turns * t.blocks() * t.rows
+	ADDQ(U32(turns*t.step()), t.w)
 	ADDQ(U32(32*n), t.q)
 	ADDQ(U32(4*n), t.d)
 	if t.min {

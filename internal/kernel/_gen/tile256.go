@@ -58,7 +58,7 @@ func tile256(f format, rows int) {
 			}
 		}
 	}
-	t.advance()
+	t.advance(1)
 	DECQ(t.left)
 	JNZ(LabelRef("turn"))
 	Label("done")

@@ -13,26 +13,7 @@ import (
 func tile512(f format, rows, panels int) {
 	t := begin("AVX512", f, rows, panels)
 	g := &gen512{tile: t, panels: panels, zero: splat512(0)}
-	if f.bits < 8 && f.bits > 3 {
-		g.low = splat512(0x0f0f0f0f)
-	}
-	if f.table != nil { // as unsigned numbers: the offset is taken away with the sums of the activations
-		g.table = ZMM()
-		VBROADCASTI32X4(f.bytes(f.offset), g.table)
-	}
-	switch f.bits {
-	case 2:
-		g.low = splat512(0x03030303)
-	case 3:
-		g.low, g.top = splat512(0x03030303), splat512(0x04040404)
-	case 5:
-		g.top = splat512(0x10101010)
-	case 6:
-		g.top = splat512(0x30303030)
-	}
-	if f.super && f.min {
-		g.six, g.four, g.two = splat512(63), splat512(15), splat512(0x30)
-	}
+	g.unpackers()
 	for range panels * rows {
 		acc := ZMM()
 		VMOVDQA32(g.zero, acc)
@@ -42,13 +23,13 @@ func tile512(f format, rows, panels int) {
 	JZ(LabelRef("done"))
 	Label("turn")
 	if f.super { // else they are of one block, and wait until registers are free
-		g.d, g.m = g.scales(0)
+		g.d, g.m = g.scales(0, 0)
 	}
 	for b := range f.blocks() {
 		t.fetch(b, panels)
 		g.multiply(b)
 	}
-	t.advance()
+	t.advance(1)
 	DECQ(t.left)
 	JNZ(LabelRef("turn"))
 	Label("done")
@@ -62,6 +43,30 @@ func tile512(f format, rows, panels int) {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// unpackers loads the constants that unpacking needs.
+func (g *gen512) unpackers() {
+	if g.bits < 8 && g.bits > 3 {
+		g.low = splat512(0x0f0f0f0f)
+	}
+	if g.tile.table != nil { // as unsigned numbers: the offset is taken away with the sums of the activations
+		g.table = ZMM()
+		VBROADCASTI32X4(g.bytes(g.offset), g.table)
+	}
+	switch g.bits {
+	case 2:
+		g.low = splat512(0x03030303)
+	case 3:
+		g.low, g.top = splat512(0x03030303), splat512(0x04040404)
+	case 5:
+		g.top = splat512(0x10101010)
+	case 6:
+		g.top = splat512(0x30303030)
+	}
+	if g.super && g.min {
+		g.six, g.four, g.two = splat512(63), splat512(15), splat512(0x30)
+	}
 }
 
 type gen512 struct {
@@ -98,7 +103,7 @@ func (g *gen512) multiply(b int) {
 	}
 	for p := range g.panels {
 		if !g.super {
-			scale, low = g.scales(p)
+			scale, low = g.scales(p, 0)
 		}
 		for i := range g.rows {
 			z, acc, both := sum[p*g.rows+i], g.acc[p*g.rows+i], ZMM()
@@ -246,12 +251,12 @@ func (g *gen512) start(b, part, i int, once bool) Register {
 	return z
 }
 
-// scales returns the header's scales of panel p, and minima if there are any.
-func (g *gen512) scales(p int) (scale, low Register) {
+// scales returns the scales of panel p in the header there, and minima if there are any.
+func (g *gen512) scales(p, at int) (scale, low Register) {
 	scale = ZMM()
 	if g.power {
 		normal := ZMM()
-		VPMOVZXBD(g.panel(p, 0), scale)
+		VPMOVZXBD(g.panel(p, at), scale)
 		VPADDD_BCST(constant("minusOne", 0xffffffff), scale, normal)
 		VPSLLD(Imm(23), normal, normal)
 		VPMINUD_BCST(constant("two", 2), scale, scale) // the bits of subnormal numbers
@@ -261,10 +266,10 @@ func (g *gen512) scales(p int) (scale, low Register) {
 		VPMAXSD(normal, scale, scale)
 		return scale, nil
 	}
-	VCVTPH2PS(g.panel(p, 0), scale)
+	VCVTPH2PS(g.panel(p, at), scale)
 	if g.min || g.lows {
 		low = ZMM()
-		VCVTPH2PS(g.panel(p, 32), low)
+		VCVTPH2PS(g.panel(p, at+32), low)
 	}
 	return scale, low
 }
@@ -298,7 +303,7 @@ func (g *gen512) number(j, word int) Register {
 
 // quads calls f with each quad of 4 columns of block b of all panels: in each lane 4 unsigned bytes.
 func (g *gen512) quads(b int, f func(k int, w []Register)) {
-	at := g.head() + b*g.block()
+	at := g.at(b)
 	if g.bits == 8 {
 		for k := range 8 {
 			w := make([]Register, g.panels)
@@ -343,7 +348,7 @@ func (g *gen512) quads(b int, f func(k int, w []Register)) {
 
 // half calls f with the four quads of a half of block b.
 func (g *gen512) half(b, half int, f func(k int, w []Register)) {
-	at := g.head() + b*g.block()
+	at := g.at(b)
 	if g.bits < 4 {
 		for j := range 4 {
 			var w Register = ZMM()
