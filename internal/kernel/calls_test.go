@@ -26,6 +26,9 @@ const longestCall = 200 * time.Microsecond
 // times what BenchmarkCalls is to show, and for the median: a machine that others use puts some calls aside. Not parallel: it changes
 // what all operations use.
 func TestCallsAreShort(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: what it measures takes long, and means nothing under the race detector")
+	}
 	if len(supported()) == 1 {
 		t.Skip("all is portable Go here, which can be stopped anywhere")
 	}
