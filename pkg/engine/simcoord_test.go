@@ -310,11 +310,7 @@ func (c *simCoordinator) place(e pipeline.EffectPlace) {
 			opt.Exclude[peer] = true
 			continue
 		}
-		outcome := placement.OutcomeFailed
-		if errors.Is(l.Err, &protocol.Error{Code: protocol.CodeBusy}) || errors.Is(l.Err, &protocol.Error{Code: protocol.CodeDraining}) {
-			outcome = placement.OutcomeBusy
-		}
-		c.history.Note(now, peer, outcome, now)
+		c.history.Note(now, peer, placement.OutcomeOf(l.Err), now)
 	}
 	var look func()
 	said := ""
