@@ -101,7 +101,7 @@ func TestMatMulExtremes(t *testing.T) {
 					m.data[i] = fill
 				}
 				setScales(m, h, h^0x8000)
-				for _, n := range []int{1, tileRows} {
+				for _, n := range []int{1, 4, tileRows} {
 					xs := x
 					for len(xs) < n*m.Cols {
 						xs = append(xs[:len(xs):len(xs)], x...)
